@@ -1,0 +1,51 @@
+// The suites that `npm test` runs, in order. To add one, add an entry:
+//
+//   name     what `npm test -- <name>` selects it by
+//   command  program and arguments, run at the root of the repository
+//   env      added to the environment (optional)
+//   needs    what must be built before: any of 'native', 'ts', 'test' (optional)
+//   when     'always' (default), or 'chaos': only by `npm run chaos`
+//   counts   reads { passed, failed } from the suite's output, or null where it cannot tell;
+//            then the exit status counts as one case
+//   timeout  seconds after which it is killed and counts as failed (default 600)
+
+/** Sums the `test result:` lines of every test binary that cargo ran. */
+export function cargoCounts(output) {
+  let passed = 0
+  let failed = 0
+  let seen = false
+  for (const [, ok, bad] of output.matchAll(/^test result: \w+\. (\d+) passed; (\d+) failed/gm)) {
+    seen = true
+    passed += Number(ok)
+    failed += Number(bad)
+  }
+  return seen ? { passed, failed } : null
+}
+
+/** Counts the lines of the Test Anything Protocol at the outermost level. */
+export function tapCounts(output) {
+  let passed = 0
+  let failed = 0
+  for (const [, not, rest] of output.matchAll(/^(not )?ok \d+(.*)$/gm)) {
+    if (/# (SKIP|TODO)\b/i.test(rest)) continue
+    if (not) failed += 1
+    else passed += 1
+  }
+  return passed + failed > 0 ? { passed, failed } : null
+}
+
+export const suites = [
+  {
+    name: 'cargo',
+    command: ['cargo', 'test', '--workspace', '--exclude', 'polyproc-binding', '--no-fail-fast'],
+    counts: cargoCounts,
+    timeout: 900,
+  },
+  {
+    name: 'ava',
+    command: ['node_modules/.bin/ava', '--tap'],
+    needs: ['native', 'ts', 'test'],
+    counts: tapCounts,
+    timeout: 900,
+  },
+]

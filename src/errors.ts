@@ -1,0 +1,1 @@
+export class PolyprocError extends Error { readonly code: string = 'ERR_POLYPROC' }

@@ -1,0 +1,7 @@
+/**
+ * polyproc: Python's multiprocessing for Node.js.
+ *
+ * @packageDocumentation
+ */
+
+export * from './errors.js'
