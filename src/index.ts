@@ -4,4 +4,8 @@
  * @packageDocumentation
  */
 
-export * from './errors.js'
+export {
+  AuthenticationError, BrokenBarrierError, BrokenPipeError, BrokenPoolError, BufferTooShort, CancelledError, ClosedError,
+  DeadlockError, Empty, EOFError, Full, InterruptedError, OutOfMemoryError, PolyprocError, SerializationError, ShutDown,
+  StateError, TimeoutError, WorkerLostError,
+} from './errors.js'
