@@ -1,0 +1,38 @@
+//! The one clock that all deadlines are on.
+
+/// Nanoseconds of `CLOCK_MONOTONIC`: since some moment before boot, never going back, the same in every
+/// process of the machine (time namespaces apart), standing still while the machine is suspended.
+///
+/// # Examples
+/// ```
+/// let start = polyproc_sys::clock::now();
+/// assert!(polyproc_sys::clock::now() >= start);
+/// ```
+pub fn now() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place for the answer, and this clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// An absolute time in the form that the kernel reads. Times past the end of `timespec` are cut to it,
+/// so that `u64::MAX` means "never" and not a moment in the past.
+pub(super) fn timespec(nanoseconds: u64) -> libc::timespec {
+    libc::timespec {
+        tv_sec: (nanoseconds / 1_000_000_000) as libc::time_t,
+        tv_nsec: (nanoseconds % 1_000_000_000) as libc::c_long,
+    }
+}
+
+/// Tells the processor that this is a spin loop (x86 `pause`): a few nanoseconds to tens of them.
+pub fn cpu_relax() {
+    std::hint::spin_loop();
+}
+
+/// Lets another thread that is ready run on this core first, if there is one.
+pub fn yield_now() {
+    std::thread::yield_now();
+}

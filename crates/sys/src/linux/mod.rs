@@ -1,0 +1,19 @@
+//! Linux, from kernel 4.18 and glibc 2.28 on: newer calls are made by number, and their absence is
+//! reported as `Unsupported`.
+
+pub mod abstract_socket;
+mod cgroup;
+pub mod clock;
+pub mod cpu;
+pub mod doorbell;
+pub mod dynamic;
+mod errno;
+pub mod futex;
+pub mod memory;
+pub mod pidfd;
+pub mod proc_info;
+pub mod random;
+mod reopen;
+pub mod robust;
+pub mod signal;
+pub mod thread;
