@@ -18,8 +18,8 @@ mod linux;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    abstract_socket, clock, cpu, doorbell, dynamic, futex, memory, pidfd, proc_info, random, robust, signal,
-    thread,
+    abstract_socket, clock, cpu, doorbell, dynamic, epoll, eventfd, futex, launch, limits, memory, pidfd,
+    proc_info, random, reap, robust, signal, thread,
 };
 
 #[cfg(not(target_os = "linux"))]

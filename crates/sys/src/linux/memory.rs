@@ -4,7 +4,7 @@
 //! It is sealed against shrinking and growing, so no member can turn another's access into SIGBUS, and
 //! it lives exactly as long as somebody has it open or mapped: a crash leaves nothing behind.
 
-use super::{cgroup, errno};
+use super::{cgroup, errno, limits};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -43,7 +43,7 @@ impl Memfd {
     /// ```
     pub fn create(name: &str, len: u64) -> io::Result<Self> {
         // Asked first, because the kernel answers a file that is too long with SIGXFSZ as well.
-        if len > file_size_limit() {
+        if len > limits::file_size() {
             return Err(io::Error::from_raw_os_error(libc::EFBIG));
         }
         let name = CString::new(name).map_err(|_| errno::invalid("the name has a NUL in it"))?;
@@ -285,24 +285,10 @@ fn memfd(name: &CString, flags: libc::c_uint) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn file_size_limit() -> u64 {
-    limit_of(libc::RLIMIT_FSIZE)
-}
-
-fn limit_of(resource: libc::__rlimit_resource_t) -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: libc::RLIM_INFINITY,
-        rlim_max: libc::RLIM_INFINITY,
-    };
-    // SAFETY: `limit` is a valid place for the answer; on an error it keeps saying "none".
-    unsafe { libc::getrlimit(resource, &raw mut limit) };
-    limit.rlim_cur
-}
-
 /// A duplicate at a high number, inherited over exec. Where few descriptors are allowed, from half of the
 /// limit on; where those are taken, wherever there is room.
 fn raised(file: &File) -> io::Result<File> {
-    let allowed = RawFd::try_from(limit_of(libc::RLIMIT_NOFILE)).unwrap_or(RawFd::MAX);
+    let allowed = RawFd::try_from(limits::descriptors()).unwrap_or(RawFd::MAX);
     for from in [HIGH, allowed / 2] {
         if from < allowed
             && let Ok(fd) = duplicate(file.as_raw_fd(), from, libc::F_DUPFD)
