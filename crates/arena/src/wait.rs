@@ -1,0 +1,477 @@
+//! Waiting: lists of waiter records, and how a waiter is woken.
+//!
+//! Who waits for something puts a record into the thing's list (first in, first out), looks once more,
+//! and sleeps: a thread on the record's state word, an isolate in its own event loop. A record is 64
+//! bytes in a block of its member:
+//!
+//! ```text
+//! record   +0 owner  +8 list  +16 next  +24 previous  +32 state, kind  +40 key  +48 woken at  +56 section
+//! list     +0 head   +8 tail  +16 woken
+//! ```
+//!
+//! State: waiting → woken (look, you have been chosen) or hinted (look at the end of your turn), and
+//! back to waiting by its owner before it looks. Lists are changed in the section of the thing.
+//!
+//! **A wake goes only to a sleeping thread or a parked isolate.** An isolate that runs JavaScript is
+//! marked dirty and looks for itself before it parks, so nothing is handed to a loop that is busy. Of
+//! each list at most one waiter is woken and has not looked yet; it wakes the next if it finds more.
+//!
+//! The pairs that make a wake-up impossible to lose (each side writes, then reads what the other wrote,
+//! with a full barrier between):
+//! - waker: publish the change, read the list's head · waiter: enter the list, look at the thing again;
+//! - waker: set `dirty`, read `parked` · isolate: set `parked`, read `dirty`.
+//!
+//! # What a crash leaves
+//! Records of the dead are unlinked by recovery, each in its section, and what they may have been woken
+//! for is passed on to the next in the list.
+
+use crate::arena::{Arena, Member, locked};
+use crate::blocks::Side;
+use crate::error::{Error, Result};
+use crate::map::Offset;
+use crate::member::{self, Name, Phase};
+use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::primitive::fence;
+use crate::section::Liveness;
+use polyproc_sys::{clock, futex};
+use std::os::fd::AsRawFd;
+
+const OWNER: Offset = 0;
+const LIST: Offset = 8;
+const NEXT: Offset = 16;
+const PREVIOUS: Offset = 24;
+const STATE: Offset = 32;
+const SLEEPER: Offset = 36;
+const KEY: Offset = 40;
+const WOKEN_AT: Offset = 48;
+const SECTION: Offset = 56;
+const SIZE: u64 = 64;
+
+const HEAD: Offset = 0;
+const TAIL: Offset = 8;
+const WOKEN: Offset = 16;
+
+const WAITING: u32 = 1;
+const HINTED: u32 = 2;
+const CHOSEN: u32 = 3;
+
+/// First block of records, in bytes; each further one is twice the last.
+const FIRST_BLOCK: u64 = 2048;
+/// A woken waiter that has not looked for so long, in ns, is passed over: its loop is busy after all.
+const UNSEEN: u64 = 1_000_000;
+/// No list is longer; a scribbled one must not be walked for ever.
+const LONGEST: u32 = 1 << 20;
+
+/// How the waiter sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sleeper {
+    /// A thread, on its record.
+    Thread,
+    /// An isolate, in its event loop.
+    Isolate,
+}
+
+/// A list of waiters and the section that guards it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct List {
+    /// Offset of the list.
+    pub at: Offset,
+    /// Offset of the section.
+    pub section: Offset,
+}
+
+/// A record in a list. Must be taken out with [`Arena::leave_list`] by the member that entered it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Record(pub Offset);
+
+impl Arena {
+    fn record_block(&self, me: &Member) -> Result<()> {
+        for k in 0..member::RECORDS_LEN {
+            let word = self.map.word(me.slot + member::RECORDS + k * 8)?;
+            if word.load(Relaxed) != 0 {
+                continue;
+            }
+            let bytes = FIRST_BLOCK << k;
+            let block = self.alloc(me, bytes)?;
+            self.zero(block, bytes)?;
+            // SYNC: Release, so that recovery finds zeroed records behind the offset.
+            word.store(block, Release);
+            me.records.borrow_mut().extend((0..bytes / SIZE).rev().map(|r| block + r * SIZE));
+            return Ok(());
+        }
+        Err(Error::TableFull("pending waits of one thread", (FIRST_BLOCK << 16) / SIZE))
+    }
+
+    /// Puts a record of `me` at the end of a list. The caller must look at the thing again before it
+    /// sleeps. `key` is the caller's own.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, `Corrupt`.
+    pub fn enter_list(&self, me: &Member, list: List, sleeper: Sleeper, key: u64) -> Result<Record> {
+        if me.records.borrow().is_empty() {
+            self.record_block(me)?;
+        }
+        let Some(record) = me.records.borrow_mut().pop() else {
+            return Err(Error::Corrupt("no waiter record"));
+        };
+        self.map.word(record + KEY)?.store(key, Relaxed);
+        self.map.word(record + SECTION)?.store(list.section, Relaxed);
+        self.map.flag(record + SLEEPER)?.store(u32::from(sleeper == Sleeper::Isolate), Relaxed);
+        self.map.flag(record + STATE)?.store(WAITING, Relaxed);
+        // SYNC: Release: recovery reads the owner first.
+        self.map.word(record + OWNER)?.store(me.name.word(), Release);
+        let guard = self.enter(me, list.section)?;
+        let tail = self.map.word(list.at + TAIL)?.load(Relaxed);
+        let link = if tail == 0 { list.at + HEAD } else { tail + NEXT };
+        guard.commit(&[
+            (record + NEXT, 0),
+            (record + PREVIOUS, tail),
+            (record + LIST, list.at),
+            (link, record),
+            (list.at + TAIL, record),
+        ])?;
+        drop(guard);
+        // SYNC: pairs with the waker's SeqCst change of the thing, after which it reads the head.
+        fence(SeqCst);
+        Ok(Record(record))
+    }
+
+    fn unlink(&self, guard: &crate::arena::Guard<'_>, list: Offset, record: Offset) -> Result<()> {
+        let next = self.map.word(record + NEXT)?.load(Relaxed);
+        let previous = self.map.word(record + PREVIOUS)?.load(Relaxed);
+        let forward = if previous == 0 { list + HEAD } else { previous + NEXT };
+        let backward = if next == 0 { list + TAIL } else { next + PREVIOUS };
+        let mut writes = vec![(forward, next), (backward, previous), (record + LIST, 0)];
+        if self.map.word(list + WOKEN)?.load(Relaxed) == record {
+            writes.push((list + WOKEN, 0));
+        }
+        guard.commit(&writes)
+    }
+
+    /// Takes a record out of its list. True when it had been woken and not looked since: the caller
+    /// either uses what it was woken for or wakes the next.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn leave_list(&self, me: &Member, record: Record) -> Result<bool> {
+        let at = record.0;
+        let section = self.map.word(at + SECTION)?.load(Relaxed);
+        let guard = self.enter(me, section)?;
+        let list = self.map.word(at + LIST)?.load(Relaxed);
+        if list != 0 {
+            self.unlink(&guard, list, at)?;
+        }
+        drop(guard);
+        let state = self.map.flag(at + STATE)?.load(Acquire);
+        self.map.word(at + OWNER)?.store(0, Relaxed);
+        me.records.borrow_mut().push(at);
+        Ok(state == CHOSEN)
+    }
+
+    /// Called by a waiter before it looks: takes note of having been woken. True when it had been.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn acknowledge(&self, record: Record) -> Result<bool> {
+        let state = self.map.flag(record.0 + STATE)?;
+        // SYNC: the swap comes before the look, so a wake after it is a new one.
+        let was = state.swap(WAITING, SeqCst);
+        if was == CHOSEN {
+            let list = self.map.word(record.0 + LIST)?.load(Relaxed);
+            if list != 0 {
+                let _ = self.map.word(list + WOKEN)?.cas(record.0, 0);
+            }
+        }
+        Ok(was != WAITING)
+    }
+
+    /// True when a record asks its owner to look.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn is_called(&self, record: Record) -> Result<bool> {
+        Ok(self.map.flag(record.0 + STATE)?.load(Acquire) != WAITING)
+    }
+
+    /// True when somebody may be waiting in the list. Call after the change has been published.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn has_waiters(&self, list: Offset) -> Result<bool> {
+        // SYNC: SeqCst pairs with the fence in `enter_list`; the change before it was a SeqCst CAS.
+        Ok(self.map.word(list + HEAD)?.load(SeqCst) != 0)
+    }
+
+    /// Wakes the first waiter that sleeps, unless one is on its way already. Those awake are hinted.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn wake_one(&self, me: &Member, list: List) -> Result<()> {
+        if !self.has_waiters(list.at)? {
+            return Ok(());
+        }
+        let guard = self.enter(me, list.section)?;
+        if self.on_its_way(list)? {
+            return Ok(());
+        }
+        let mut at = self.map.word(list.at + HEAD)?.load(Relaxed);
+        for _ in 0..LONGEST {
+            if at == 0 {
+                return Ok(());
+            }
+            if self.is_asleep(at)? {
+                guard.commit(&[(list.at + WOKEN, at)])?;
+                self.map.word(at + WOKEN_AT)?.store(clock::now(), Relaxed);
+                let woken = self.call(at, CHOSEN)?;
+                drop(guard);
+                return self.notify(woken);
+            }
+            at = self.map.word(at + NEXT)?.load(Relaxed);
+        }
+        Err(Error::Corrupt("a list of waiters has no end"))
+    }
+
+    /// Wakes everybody in the list: for ends and shutdowns.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn wake_all(&self, me: &Member, list: List) -> Result<()> {
+        if !self.has_waiters(list.at)? {
+            return Ok(());
+        }
+        let mut calls = Vec::new();
+        let guard = self.enter(me, list.section)?;
+        let mut at = self.map.word(list.at + HEAD)?.load(Relaxed);
+        for _ in 0..LONGEST {
+            if at == 0 {
+                break;
+            }
+            // Isolates that are awake become dirty, as those asleep do.
+            let asleep = self.is_asleep(at)?;
+            if asleep || self.map.flag(at + SLEEPER)?.load(Relaxed) == 1 {
+                calls.push(self.call(at, HINTED)?);
+            }
+            at = self.map.word(at + NEXT)?.load(Relaxed);
+        }
+        drop(guard);
+        for call in calls {
+            self.notify(call)?;
+        }
+        Ok(())
+    }
+
+    /// True when a woken waiter is alive and may still look soon. In the section.
+    fn on_its_way(&self, list: List) -> Result<bool> {
+        let woken = self.map.word(list.at + WOKEN)?.load(Relaxed);
+        if woken == 0 {
+            return Ok(false);
+        }
+        let valid = self.map.word(woken + LIST)?.load(Relaxed) == list.at
+            && self.map.flag(woken + STATE)?.load(Acquire) == CHOSEN
+            && self.owner(woken)?.is_some_and(|owner| !self.is_dead(owner));
+        Ok(valid && clock::now().saturating_sub(self.map.word(woken + WOKEN_AT)?.load(Relaxed)) < UNSEEN)
+    }
+
+    fn owner(&self, record: Offset) -> Result<Option<Name>> {
+        Ok(Name::from_word(self.map.word(record + OWNER)?.load(Acquire)))
+    }
+
+    /// True when the record's owner sleeps and has not been woken. An isolate that is awake is marked
+    /// dirty in passing.
+    fn is_asleep(&self, record: Offset) -> Result<bool> {
+        let Some(owner) = self.owner(record)? else { return Ok(false) };
+        let state = self.map.flag(record + STATE)?;
+        if state.load(Acquire) == CHOSEN || self.is_dead(owner) {
+            return Ok(false);
+        }
+        if self.map.flag(record + SLEEPER)?.load(Relaxed) == 0 {
+            return Ok(true);
+        }
+        let slot = self.layout.member(owner.slot());
+        let _ = state.cas(WAITING, HINTED);
+        // SYNC: pairs with `park`, which sets `parked` and then reads `dirty`.
+        self.map.flag(slot + member::DIRTY)?.store(1, SeqCst);
+        Ok(self.map.flag(slot + member::PARKED)?.load(SeqCst) == 1)
+    }
+
+    /// Marks a record; what is left is to wake its owner, outside the section.
+    fn call(&self, record: Offset, how: u32) -> Result<Call> {
+        let owner = self.owner(record)?.ok_or(Error::Corrupt("a record without an owner is in a list"))?;
+        // SYNC: SeqCst: read by the owner after its futex or its doorbell.
+        self.map.flag(record + STATE)?.swap(how, SeqCst);
+        if self.map.flag(record + SLEEPER)?.load(Relaxed) == 0 {
+            Ok(Call::Thread(record))
+        } else {
+            Ok(Call::Isolate(owner))
+        }
+    }
+
+    fn notify(&self, call: Call) -> Result<()> {
+        match call {
+            Call::Thread(record) => {
+                futex::wake(self.map.flag(record + STATE)?.futex(), 1);
+                Ok(())
+            }
+            Call::Isolate(owner) => self.ring(owner),
+        }
+    }
+
+    /// Marks an isolate dirty and wakes its event loop if it sleeps.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn ring(&self, owner: Name) -> Result<()> {
+        let slot = self.layout.member(owner.slot());
+        // SYNC: pairs with `park`.
+        self.map.flag(slot + member::DIRTY)?.store(1, SeqCst);
+        if self.map.flag(slot + member::PARKED)?.swap(0, SeqCst) == 1 {
+            self.push_bell(owner)?;
+        }
+        Ok(())
+    }
+
+    fn push_bell(&self, owner: Name) -> Result<()> {
+        let mut bells = locked(&self.local.bells);
+        if let Some(bell) = bells.get(&owner.word())
+            && polyproc_sys::doorbell::ring(bell.as_raw_fd()).is_ok()
+        {
+            return Ok(());
+        }
+        let state = self.member_state(owner.slot())?;
+        if state.generation != owner.generation() || state.phase != Phase::Live {
+            bells.remove(&owner.word());
+            return Ok(());
+        }
+        let process = crate::process::state(self, state.process)?;
+        let fd = self.map.word(self.layout.member(owner.slot()) + member::BELL)?.load(Acquire);
+        if fd == 0 {
+            return Ok(());
+        }
+        if state.process == self.process_slot() {
+            // Our own process: the descriptor is at hand.
+            let _ = polyproc_sys::doorbell::ring((fd - 1) as i32);
+            return Ok(());
+        }
+        if let Ok(bell) = polyproc_sys::doorbell::open_peer(process.pid, (fd - 1) as i32) {
+            let _ = polyproc_sys::doorbell::ring(bell.as_raw_fd());
+            if bells.len() > 1024 {
+                bells.clear();
+            }
+            bells.insert(owner.word(), bell);
+            return Ok(());
+        }
+        drop(bells);
+        // No /proc there, or another user: its native thread rings the bell for us.
+        crate::watch::call(self, state.process)
+    }
+
+    /// Says that this isolate's event loop is about to sleep. False when it must look first.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn park(&self, me: &Member) -> Result<bool> {
+        let parked = self.map.flag(me.slot + member::PARKED)?;
+        // SYNC: pairs with `ring` and `is_asleep`, which set `dirty` and then read `parked`.
+        parked.swap(1, SeqCst);
+        if self.map.flag(me.slot + member::DIRTY)?.load(SeqCst) == 0 {
+            return Ok(true);
+        }
+        parked.swap(0, SeqCst);
+        Ok(false)
+    }
+
+    /// Says that this isolate's event loop is awake.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn unpark(&self, me: &Member) -> Result<()> {
+        let parked = self.map.flag(me.slot + member::PARKED)?;
+        if parked.load(Relaxed) == 1 {
+            parked.swap(0, SeqCst);
+        }
+        Ok(())
+    }
+
+    /// True when this isolate should look at what it waits for.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn is_dirty(&self, me: &Member) -> Result<bool> {
+        Ok(self.map.flag(me.slot + member::DIRTY)?.load(Acquire) == 1)
+    }
+
+    /// Takes note of being called; true when this isolate was.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn take_dirty(&self, me: &Member) -> Result<bool> {
+        let dirty = self.map.flag(me.slot + member::DIRTY)?;
+        // SYNC: the swap comes before the look.
+        Ok(dirty.load(Relaxed) == 1 && dirty.swap(0, SeqCst) == 1)
+    }
+
+    /// Sleeps on a record until it is called or `deadline` (ns of `clock::now`) passes. Interrupted and
+    /// spurious returns count as "look again".
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn sleep(&self, record: Record, deadline: Option<u64>) -> Result<futex::Wait> {
+        Ok(futex::wait(self.map.flag(record.0 + STATE)?.futex(), WAITING, deadline))
+    }
+
+    /// Takes the records of a dead member out of their lists and passes on what they were woken for.
+    pub(crate) fn recover_records(
+        &self,
+        me: &Member,
+        dead: Name,
+        valid: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        let slot = self.layout.member(dead.slot());
+        let mut outcome = Ok(());
+        for k in 0..member::RECORDS_LEN {
+            let block = self.map.word(slot + member::RECORDS + k * 8)?.load(Acquire);
+            if block == 0 || self.side(block).ok() != Some(Side::owned(dead)) {
+                continue;
+            }
+            let size = self.place(block)?.size.min(FIRST_BLOCK << k);
+            for record in (0..size / SIZE).map(|r| block + r * SIZE) {
+                if let Err(error) = self.recover_record(me, record, dead, valid) {
+                    outcome = Err(error);
+                }
+            }
+        }
+        outcome
+    }
+
+    fn recover_record(
+        &self,
+        me: &Member,
+        record: Offset,
+        dead: Name,
+        valid: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        if self.owner(record)? != Some(dead) {
+            return Ok(());
+        }
+        let section = self.map.word(record + SECTION)?.load(Relaxed);
+        if section == 0 {
+            return Ok(());
+        }
+        let guard = self.enter(me, section)?;
+        let list = self.map.word(record + LIST)?.load(Relaxed);
+        if list == 0 || !valid() || self.owner(record)? != Some(dead) {
+            return Ok(());
+        }
+        self.unlink(&guard, list, record)?;
+        drop(guard);
+        self.wake_one(me, List { at: list, section })
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Call {
+    Thread(Offset),
+    Isolate(Name),
+}
