@@ -141,7 +141,8 @@ impl Launch {
         self.pid
     }
 
-    /// Whether the child has left this memory: its program runs, or it has ended.
+    /// Whether the child has left this memory: its program runs, or it has ended. Of a process made by
+    /// [`Way::Fork`] this is known only once it has been reaped.
     pub fn is_done(&self) -> bool {
         // SYNC: Acquire, with the kernel's store at the child's exec or exit.
         self.plan.control().in_use.load(Ordering::Acquire) == 0
@@ -163,6 +164,15 @@ impl Launch {
             step,
             errno: (word & 0xffff) as i32,
         })
+    }
+
+    /// Frees what the child read, and says why its program did not run, if so.
+    ///
+    /// # Safety
+    /// The process must have ended, as [`super::reap::try_reap`] tells.
+    pub unsafe fn finish(self) -> Option<ExecError> {
+        self.plan.control().in_use.store(0, Ordering::Relaxed);
+        self.exec_error()
     }
 }
 
@@ -292,6 +302,7 @@ fn clone_beside(plan: &Plan, more: libc::c_int) -> io::Result<u32> {
 /// Makes the child in a copy of this memory. By number: the C library's function would run the handlers that
 /// others have registered for a fork, and take locks.
 fn fork(plan: &Plan) -> io::Result<u32> {
+    plan.control().in_use.store(1, Ordering::Relaxed);
     // SAFETY: the child runs on its copy of this stack and does what `enter` does.
     let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
     if pid == 0 {
