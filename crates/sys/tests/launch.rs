@@ -87,7 +87,7 @@ fn streams_may_trade_places() {
         let out = std::fs::read_link("/proc/self/fd/1").expect("a link");
         let number = report.raw();
         let mut program = shell(&format!(
-            "for n in 2 1 0; do readlink /proc/$$/fd/$n; done 1<>/proc/self/fd/{number}"
+            "(for n in 2 1 0; do readlink /proc/$$/fd/$n; done) 1<>/proc/self/fd/{number}"
         ));
         program.keep_fds = vec![number];
         program.stdio = [
