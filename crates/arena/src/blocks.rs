@@ -7,7 +7,7 @@
 //! bits 0-3   state: 0 free, 1 owned, 2 held, 3 retired (its unit is not in use)
 //! bit  4     pins: the block begins with a table of handles (see `object`)
 //! owned      bits 8-19 slot, bits 32-63 generation of the owner
-//! held       bits 8-31 tag, bits 32-63 object: the place that holds it
+//! held       bits 5-41 tag, bits 42-63 object: the place that holds it
 //! ```
 //!
 //! Claiming is one CAS from free to owned, so a block is never nobody's. Lists of free blocks are
@@ -35,6 +35,7 @@ pub const LEAST: u64 = 128;
 /// The largest block of a class, in bytes.
 pub const LARGEST_CLASS: u64 = LEAST << (CLASSES - 1);
 const PINS: u64 = 1 << 4;
+const TAG: u64 = (1 << 37) - 1;
 /// How many hints a process keeps a class.
 const MAGAZINE: usize = 256;
 
@@ -54,7 +55,7 @@ pub enum Side {
     Held {
         /// Index of the object, or of the process slot for a boot block (see [`BOOT_TAG`]).
         object: u64,
-        /// Which place: the low 24 bits of a ticket, or a small constant.
+        /// Which place: the low 37 bits of a ticket, or a constant.
         tag: u64,
         /// The block begins with a table of handles.
         pins: bool,
@@ -64,9 +65,9 @@ pub enum Side {
 }
 
 /// Tag of a block that a process slot holds.
-pub const BOOT_TAG: u64 = 0xff_fffe;
+pub const BOOT_TAG: u64 = TAG - 1;
 /// Tag of a block that is part of an object's body.
-pub const BODY_TAG: u64 = 0xff_ffff;
+pub const BODY_TAG: u64 = TAG;
 
 impl Side {
     /// Owned by `name`, no handles in it.
@@ -78,7 +79,7 @@ impl Side {
     /// Held by an object, no handles in it.
     #[must_use]
     pub fn held(object: u64, tag: u64) -> Self {
-        Self::Held { object, tag: tag & 0xff_ffff, pins: false }
+        Self::Held { object, tag: tag & TAG, pins: false }
     }
 
     /// The same, with handles or without.
@@ -107,7 +108,7 @@ impl Side {
                 let name = (word >> 32) << 32 | (word >> 8 & 0xfff);
                 Name::from_word(name).map_or(Self::Retired, |name| Self::Owned { name, pins })
             }
-            2 => Self::Held { object: word >> 32, tag: word >> 8 & 0xff_ffff, pins },
+            2 => Self::Held { object: word >> 42, tag: word >> 5 & TAG, pins },
             _ => Self::Retired,
         }
     }
@@ -120,7 +121,7 @@ impl Side {
             Self::Owned { name, pins } => {
                 u64::from(name.generation()) << 32 | name.slot() << 8 | u64::from(pins) << 4 | 1
             }
-            Self::Held { object, tag, pins } => object << 32 | tag << 8 | u64::from(pins) << 4 | 2,
+            Self::Held { object, tag, pins } => object << 42 | tag << 5 | u64::from(pins) << 4 | 2,
             Self::Retired => 3,
         }
     }

@@ -438,6 +438,24 @@ impl Arena {
         Ok(())
     }
 
+    /// Makes room for `count` handles at the beginning of a block that `me` owns.
+    ///
+    /// # Errors
+    /// `Corrupt` when `me` does not own it, `State` when they do not fit.
+    pub fn begin_pins(&self, me: &Member, block: Offset, count: u64) -> Result<()> {
+        if pins_size(count) > self.place(block)?.size {
+            return Err(Error::State("a message's handles do not fit into its block".into()));
+        }
+        self.zero(block, pins_size(count))?;
+        self.map.word(block)?.store(count, Relaxed);
+        let owned = Side::owned(me.name);
+        if self.hand_over(block, owned, owned.with_pins(true))? {
+            Ok(())
+        } else {
+            Err(Error::Corrupt("a block is not its sender's"))
+        }
+    }
+
     /// Counts a copy of `handle` into the handle table of a message block that `me` owns.
     ///
     /// # Errors
@@ -560,6 +578,12 @@ impl Arena {
             }
         }
     }
+}
+
+/// Bytes that a table of `count` handles takes at the beginning of a block; what follows is aligned to 16.
+#[must_use]
+pub fn pins_size(count: u64) -> u64 {
+    (8 + count * 8).next_multiple_of(16)
 }
 
 fn pin_entry(block: Offset, entry: u64) -> Offset {

@@ -1,0 +1,13 @@
+//! Queues between processes.
+//!
+//! [`slot`] is the protocol of one message's place, [`segment`] a row of such places, [`queue`] the
+//! object that users see. `docs/queue.md` tells how they work together.
+
+#[cfg(not(loom))]
+pub mod queue;
+#[cfg(not(loom))]
+pub mod segment;
+pub mod slot;
+
+#[cfg(not(loom))]
+pub use queue::{Got, Message, Put, Queue, Received};

@@ -1,0 +1,112 @@
+//! Segments: rows of slots that serve consecutive tickets.
+//!
+//! A block: 128 bytes of header (`base`, the ticket of the first slot; `len`, slots in all; `next`, the
+//! segment that goes on) and then the slots. A segment never leaves its queue while the queue lives, so
+//! that whoever was slow still finds slots there, with tickets that tell it so. A segment of which all
+//! slots are over is used again, for higher tickets, without being cleared: "free with a lower ticket"
+//! means empty.
+
+use crate::slot::{self, Look, Slot};
+use polyproc_arena::error::{Error, Result};
+use polyproc_arena::map::Offset;
+use polyproc_arena::primitive::Ordering::Acquire;
+use polyproc_arena::{Arena, blocks};
+
+/// Ticket of the first slot.
+pub const BASE: Offset = 0;
+/// Slots.
+pub const LEN: Offset = 8;
+/// The next segment, 0: none yet.
+pub const NEXT: Offset = 16;
+/// Where the slots begin.
+pub const SLOTS: Offset = 128;
+
+/// A segment as read at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Segment {
+    /// Its block.
+    pub at: Offset,
+    /// Ticket of its first slot.
+    pub base: u64,
+    /// Slots.
+    pub len: u64,
+}
+
+/// Slots of a segment in a block of `bytes`.
+#[must_use]
+pub fn slots_in(bytes: u64) -> u64 {
+    (bytes - SLOTS) / slot::SIZE
+}
+
+impl Segment {
+    /// Reads the header of the segment at `at`.
+    ///
+    /// # Errors
+    /// `Corrupt` when no segment can be there.
+    #[inline]
+    pub fn read(arena: &Arena, at: Offset) -> Result<Self> {
+        // SYNC: Acquire pairs with the commit that linked the segment.
+        let base = arena.map.word(at + BASE)?.load(Acquire);
+        let len = arena.map.word(at + LEN)?.load(Acquire);
+        if at == 0 || len == 0 || len > 1 << 20 {
+            return Err(Error::Corrupt("a queue's segment is damaged"));
+        }
+        Ok(Self { at, base, len })
+    }
+
+    /// True when the segment serves the ticket.
+    #[must_use]
+    #[inline]
+    pub fn serves(&self, ticket: u64) -> bool {
+        ticket >= self.base && ticket - self.base < self.len
+    }
+
+    /// The first ticket after it.
+    #[must_use]
+    #[inline]
+    pub fn end(&self) -> u64 {
+        self.base.saturating_add(self.len)
+    }
+
+    /// The slot of a ticket that it serves.
+    #[must_use]
+    #[inline]
+    pub fn slot<'a>(&self, arena: &'a Arena, ticket: u64) -> Slot<'a> {
+        let at = self.at + SLOTS + (ticket - self.base) * slot::SIZE;
+        Slot { map: &arena.map, at, ticket }
+    }
+
+    /// The next segment, 0: none.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn next(&self, arena: &Arena) -> Result<Offset> {
+        Ok(arena.map.word(self.at + NEXT)?.load(Acquire))
+    }
+
+    /// True when every slot has served its ticket.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn is_over(&self, arena: &Arena) -> Result<bool> {
+        for ticket in self.base..self.end() {
+            if self.slot(arena, ticket).look()? != Look::Over {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Checks that the segment is a block of the queue, as large as it says.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn verify(&self, arena: &Arena, queue: u64) -> Result<()> {
+        let held = matches!(arena.side(self.at)?, blocks::Side::Held { object, .. } if object == queue);
+        if held && slots_in(arena.place(self.at)?.size) >= self.len {
+            Ok(())
+        } else {
+            Err(Error::Corrupt("a queue's segment belongs to somebody else"))
+        }
+    }
+}

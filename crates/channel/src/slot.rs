@@ -1,0 +1,256 @@
+//! A slot: the place of one message, and the protocol by which it changes hands.
+//!
+//! 128 bytes, so that neighbours never share a pair of cache lines:
+//!
+//! ```text
+//! +0    word   ticket << 16 | phase << 12 | slot number of the owner
+//! +8    meta   length (32 bits) | kind << 32 | flags << 40
+//! +16   block  where the payload is when it does not fit here, else 0
+//! +24   104 bytes of payload
+//! ```
+//!
+//! Phases: free, writing, full, reading, closed. A slot is *used once a ticket*: free with a ticket
+//! lower than the one that maps to it means "empty", free with that very ticket "used and over".
+//!
+//! ```text
+//!            claim                publish           take               release
+//! free(<t) ─────────▶ writing(t,p) ───────▶ full(t) ─────▶ reading(t,c) ───────▶ free(t)
+//!    │ close                │ p is dead        ▲               │ c is dead
+//!    ▼                      ▼                  └───────────────┘
+//!  closed(t)             free(t), a tombstone
+//! ```
+//!
+//! The owner stands in the claiming CAS itself, so a dead producer or consumer can be told from a slow
+//! one by anybody. Every arrow is a SeqCst CAS: claim and take so that exactly one wins; publish and
+//! release because recovery may have been faster, and because each is followed by a look at the list of
+//! waiters, with which it must not be reordered.
+//!
+//! # What a crash leaves
+//! `writing(t, dead)`: recovery makes it a tombstone, and frees the block if the message had one.
+//! `reading(t, dead)`: recovery makes it full again, for somebody else. Any other phase names nobody.
+
+use polyproc_arena::error::Result;
+use polyproc_arena::map::{Map, Offset};
+use polyproc_arena::primitive::Ordering::{Acquire, Relaxed};
+
+/// Bytes of a slot.
+pub const SIZE: u64 = 128;
+/// The word.
+pub const WORD: Offset = 0;
+/// Length, kind and flags.
+pub const META: Offset = 8;
+/// The block.
+pub const BLOCK: Offset = 16;
+/// The payload.
+pub const PAYLOAD: Offset = 24;
+/// Bytes of payload that fit.
+pub const INLINE: usize = 104;
+
+/// What a slot is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Empty, or used and over: the ticket tells.
+    Free,
+    /// A producer has claimed it.
+    Writing,
+    /// A message is in it.
+    Full,
+    /// A consumer has claimed it.
+    Reading,
+    /// Nobody may put here or behind here.
+    Closed,
+}
+
+/// The word of a slot, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// The ticket that it served last, or serves.
+    pub ticket: u64,
+    /// See [`Phase`].
+    pub phase: Phase,
+    /// Member slot of the owner in phases writing and reading, else 0.
+    pub owner: u64,
+}
+
+impl State {
+    /// From the word in shared memory; an unknown phase reads as closed, which hurts least.
+    #[must_use]
+    #[inline]
+    pub fn unpack(word: u64) -> Self {
+        Self {
+            ticket: word >> 16,
+            phase: match word >> 12 & 0xf {
+                0 => Phase::Free,
+                1 => Phase::Writing,
+                2 => Phase::Full,
+                3 => Phase::Reading,
+                _ => Phase::Closed,
+            },
+            owner: word & 0xfff,
+        }
+    }
+
+    /// As the word in shared memory.
+    #[must_use]
+    #[inline]
+    pub fn pack(self) -> u64 {
+        self.ticket << 16 | (self.phase as u64) << 12 | self.owner
+    }
+
+    fn new(ticket: u64, phase: Phase, owner: u64) -> Self {
+        Self { ticket, phase, owner }
+    }
+}
+
+/// A slot and the ticket that it is looked at for.
+#[derive(Debug, Clone, Copy)]
+pub struct Slot<'a> {
+    /// The memory it lies in.
+    pub map: &'a Map,
+    /// Where it begins.
+    pub at: Offset,
+    /// The ticket.
+    pub ticket: u64,
+}
+
+/// What stands in a slot for a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nobody has claimed the ticket.
+    Empty(State),
+    /// Claimed by the producer in that member slot.
+    Writing(u64),
+    /// A message.
+    Full,
+    /// Claimed by the consumer in that member slot.
+    Reading(u64),
+    /// Taken, or a tombstone.
+    Over,
+    /// Shut down from this ticket on.
+    Closed,
+    /// The slot serves another ticket: the looker is late.
+    Other,
+}
+
+impl Slot<'_> {
+    /// What stands there.
+    ///
+    /// # Errors
+    /// `Corrupt` when the slot lies outside the arena.
+    #[inline]
+    pub fn look(&self) -> Result<Look> {
+        // SYNC: pairs with the CAS that put the state there: who sees `full` sees the payload.
+        let state = State::unpack(self.map.word(self.at + WORD)?.load(Acquire));
+        Ok(match state.phase {
+            Phase::Free if state.ticket < self.ticket => Look::Empty(state),
+            _ if state.ticket != self.ticket => Look::Other,
+            Phase::Free => Look::Over,
+            Phase::Writing => Look::Writing(state.owner),
+            Phase::Full => Look::Full,
+            Phase::Reading => Look::Reading(state.owner),
+            Phase::Closed => Look::Closed,
+        })
+    }
+
+    fn change(&self, from: State, to: State) -> Result<bool> {
+        Ok(self.map.word(self.at + WORD)?.cas(from.pack(), to.pack()).is_ok())
+    }
+
+    /// Claims an empty slot for the producer in member slot `owner`. `seen` is what [`Slot::look`] saw.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn claim(&self, seen: State, owner: u64) -> Result<bool> {
+        self.change(seen, State::new(self.ticket, Phase::Writing, owner))
+    }
+
+    /// Shows the message that `owner` has written. False if recovery took the producer for dead.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn publish(&self, owner: u64) -> Result<bool> {
+        self.change(
+            State::new(self.ticket, Phase::Writing, owner),
+            State::new(self.ticket, Phase::Full, 0),
+        )
+    }
+
+    /// Makes a claimed slot a tombstone: its producer could not write the message.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn abandon(&self, owner: u64) -> Result<bool> {
+        self.change(
+            State::new(self.ticket, Phase::Writing, owner),
+            State::new(self.ticket, Phase::Free, 0),
+        )
+    }
+
+    /// Takes the message for the consumer in member slot `owner`.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn take(&self, owner: u64) -> Result<bool> {
+        self.change(
+            State::new(self.ticket, Phase::Full, 0),
+            State::new(self.ticket, Phase::Reading, owner),
+        )
+    }
+
+    /// Lets go of the slot once the message has been read.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn release(&self, owner: u64) -> Result<bool> {
+        self.change(
+            State::new(self.ticket, Phase::Reading, owner),
+            State::new(self.ticket, Phase::Free, 0),
+        )
+    }
+
+    /// Closes an empty slot.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn close(&self, seen: State) -> Result<bool> {
+        self.change(seen, State::new(self.ticket, Phase::Closed, 0))
+    }
+
+    /// The word of a slot whose producer died: a tombstone. For a commit in the queue's section.
+    #[must_use]
+    pub fn tombstone(&self) -> (Offset, u64) {
+        (self.at + WORD, State::new(self.ticket, Phase::Free, 0).pack())
+    }
+
+    /// The word of a slot whose consumer died: full again. For a commit in the queue's section.
+    #[must_use]
+    pub fn refilled(&self) -> (Offset, u64) {
+        (self.at + WORD, State::new(self.ticket, Phase::Full, 0).pack())
+    }
+
+    /// Length, kind, flags and block of the message. Only the owner of the slot may ask.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn meta(&self) -> Result<(u64, u64)> {
+        let meta = self.map.word(self.at + META)?.load(Relaxed);
+        Ok((meta, self.map.word(self.at + BLOCK)?.load(Relaxed)))
+    }
+
+    /// Writes length, kind, flags and block. Only the producer that owns the slot may.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn set_meta(&self, meta: u64, block: Offset) -> Result<()> {
+        // SYNC: Relaxed: `publish` releases them.
+        self.map.word(self.at + META)?.store(meta, Relaxed);
+        self.map.word(self.at + BLOCK)?.store(block, Relaxed);
+        Ok(())
+    }
+}
