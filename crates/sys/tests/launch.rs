@@ -9,6 +9,7 @@ use polyproc_sys::{doorbell, proc_info};
 use std::ffi::CString;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 const WAYS: [Way; 3] = [Way::Clone, Way::Vfork, Way::Fork];
 
@@ -39,14 +40,14 @@ fn wait(launch: Launch) -> (Reaped, Option<ExecError>) {
 }
 
 fn run(program: Program, way: Way) -> (Reaped, Option<ExecError>) {
-    wait(start(program, way).expect("starts"))
+    wait(start(&Arc::new(program), way).expect("starts"))
 }
 
 /// A pipe whose write end is the program's standard output; what it wrote, and how it ended.
 fn output(mut program: Program, way: Way) -> (String, Reaped) {
     let (read, write): (OwnedFd, OwnedFd) = doorbell::pipe().expect("a pipe");
     program.stdio[1] = Stdio::Fd(write.as_raw_fd());
-    let launch = start(program, way).expect("starts");
+    let launch = start(&Arc::new(program), way).expect("starts");
     drop(write);
     let (reaped, error) = wait(launch);
     assert_eq!(error, None);
@@ -138,26 +139,26 @@ fn refuses_descriptors_that_are_not_there() {
     let mut program = shell("exit 0");
     program.keep_fds = vec![99_999];
     assert_eq!(
-        start(program, Way::Clone).expect_err("refused").kind(),
+        start(&Arc::new(program), Way::Clone).expect_err("refused").kind(),
         ErrorKind::InvalidInput
     );
     let mut program = shell("exit 0");
     program.keep_fds = vec![2];
     assert_eq!(
-        start(program, Way::Clone).expect_err("refused").kind(),
+        start(&Arc::new(program), Way::Clone).expect_err("refused").kind(),
         ErrorKind::InvalidInput
     );
     let mut program = shell("exit 0");
     program.stdio[0] = Stdio::Fd(99_999);
     assert_eq!(
-        start(program, Way::Clone).expect_err("refused").kind(),
+        start(&Arc::new(program), Way::Clone).expect_err("refused").kind(),
         ErrorKind::InvalidInput
     );
 }
 
 #[test]
 fn leaves_this_memory_when_its_program_runs() {
-    let launch = start(shell("sleep 60"), Way::Clone).expect("starts");
+    let launch = start(&Arc::new(shell("sleep 60")), Way::Clone).expect("starts");
     let pid = launch.pid();
     let end = polyproc_sys::clock::now() + 20 * common::SECOND;
     while !launch.is_done() {

@@ -49,6 +49,38 @@ pub fn start_time(pid: u32) -> Option<u64> {
     Stat::of(pid).map(|stat| stat.start_time)
 }
 
+/// What a process is doing, as far as a signal for it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It runs or sleeps.
+    Alive,
+    /// A signal or a tracer has stopped it: it makes no step, and no child.
+    Stopped,
+    /// It has ended, reaped or not, or never was.
+    Ended,
+}
+
+/// What the process is doing now.
+///
+/// # Examples
+/// ```
+/// use polyproc_sys::proc_info::{State, pid, state};
+/// assert_eq!(state(pid()), State::Alive);
+/// assert_eq!(state(0), State::Ended);
+/// ```
+pub fn state(pid: u32) -> State {
+    match Stat::of(pid).map(|stat| stat.state) {
+        Some('T' | 't') => State::Stopped,
+        Some('Z' | 'X' | 'x') | None => State::Ended,
+        Some(_) => State::Alive,
+    }
+}
+
+/// The parent of a process; 0 when it is outside the pid namespace, `None` when there is no such process.
+pub fn parent_of(pid: u32) -> Option<u32> {
+    Stat::of(pid).map(|stat| stat.parent)
+}
+
 /// Whether the process has ended and waits for its parent to take the status. `false` when there is none.
 pub fn is_zombie(pid: u32) -> bool {
     Stat::of(pid).is_some_and(|stat| matches!(stat.state, 'Z' | 'X' | 'x'))

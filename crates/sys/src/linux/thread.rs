@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// # Examples
 /// ```
 /// let (send, receive) = std::sync::mpsc::channel();
-/// polyproc_sys::thread::spawn_immortal("example", 64 << 10, move || drop(send.send(1)))?;
+/// polyproc_sys::thread::spawn_immortal("example", 64 << 10, move || { let _ = send.send(1); })?;
 /// assert_eq!(receive.recv(), Ok(1));
 /// # Ok::<(), std::io::Error>(())
 /// ```

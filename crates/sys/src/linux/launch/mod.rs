@@ -21,6 +21,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What one of the standard streams of the new process is.
@@ -102,7 +103,7 @@ pub struct Launch {
 /// `EAGAIN` past RLIMIT_NPROC or a limit of the control group, `ENOMEM`; `Unsupported` when this way is
 /// refused here, so that the next one can be tried; `InvalidInput` for a descriptor in `stdio` or
 /// `keep_fds` that is not open, or one to be kept that is not over 2.
-pub fn start(program: Program, way: Way) -> io::Result<Launch> {
+pub fn start(program: &Arc<Program>, way: Way) -> io::Result<Launch> {
     for fd in program
         .keep_fds
         .iter()
@@ -116,7 +117,7 @@ pub fn start(program: Program, way: Way) -> io::Result<Launch> {
     if program.keep_fds.iter().any(|fd| *fd <= 2) {
         return Err(errno::invalid("only descriptors from 3 on can be kept"));
     }
-    let plan = Box::new(Plan::new(program)?);
+    let plan = Box::new(Plan::new(Arc::clone(program))?);
     // Until the child has set its own dispositions, no handler of this process may run in it.
     let _blocked = signal::block_all();
     let pid = match way {
@@ -189,7 +190,7 @@ impl Drop for Launch {
 /// Everything that the child reads, and the words that it and the kernel write.
 #[derive(Debug)]
 struct Plan {
-    program: Program,
+    program: Arc<Program>,
     /// The addresses of the program's strings, ended by a null.
     argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
@@ -201,7 +202,7 @@ struct Plan {
 unsafe impl Send for Plan {}
 
 impl Plan {
-    fn new(program: Program) -> io::Result<Self> {
+    fn new(program: Arc<Program>) -> io::Result<Self> {
         let addresses = |strings: &[CString]| {
             strings
                 .iter()
