@@ -1,0 +1,398 @@
+/**
+ * Writes one value as a message. One walk, in which every property is read once, so what is sent is what the value
+ * was during the call; objects are numbered as they are met, and one that is met again becomes a reference. Kinds
+ * beyond plain objects and arrays are in encode-builtins.ts, errors in error-values.ts.
+ */
+
+import { BufferTable, isBlob, isDetached, isResizable, maxByteLength } from './buffers.js'
+import { viewTypeOf } from './classify.js'
+import { encodeOther } from './encode-builtins.js'
+import type { Extensions, FunctionDescription } from './extensions.js'
+import { BLOB_BYTES, BufferEntry, Flag, Kind, Tag, viewTypes } from './format.js'
+import { adviceFor, Refusal } from './refusal.js'
+import { shrink } from './scratch.js'
+import { MAX_KEYS, sameKeys, shapeOf, type WriteShape } from './shapes.js'
+import { isLatin1, LOOP_LIMIT } from './strings.js'
+import { Writer } from './writer.js'
+
+/** Up to so many objects are searched one by one for a second occurrence; beyond, a Map takes over. */
+const LINEAR = 12
+
+/** Counts messages, so that a shape knows whether its number is of this one. */
+let messages = 0
+const firstShape: WriteShape = { keys: [], block: null, message: 0, id: 0, next: null }
+const noBytes: readonly Uint8Array[] = []
+
+export class Encoder extends Writer {
+  kind = 0
+  /** Bytes in the scratch area. */
+  length = 0
+  /** Large buffers, to stand beside the message in this order; the native part copies them. */
+  blobs: Uint8Array[] = noBytes as Uint8Array[]
+  handles: unknown[] = []
+  extensions!: Extensions
+
+  private readonly seen = new Array<unknown>(LINEAR).fill(null)
+  private seenMap: Map<object, number> | null = null
+  private count = 0
+  private message = 0
+  private shapes = 0
+  private lastShape = firstShape
+  private flags = 0
+  private buffers: BufferTable | null = null
+  private needs: Set<string> | null = null
+
+  /** Encodes a value from the start of the area. */
+  encode(value: unknown, extensions: Extensions): void {
+    this.rewind()
+    this.extensions = extensions
+    switch (typeof value) {
+      case 'number': {
+        const int = value | 0
+        if (int === value && (int !== 0 || 1 / value > 0)) {
+          this.view.setInt32(0, int, true)
+          this.bare(Kind.Int32, 4)
+        } else {
+          this.view.setFloat64(0, value, true)
+          this.bare(Kind.Float64, 8)
+        }
+        return
+      }
+      case 'string': this.encodeString(value); return
+      case 'undefined': this.bare(Kind.Undefined, 0); return
+      case 'boolean': this.bare(value ? Kind.True : Kind.False, 0); return
+      case 'bigint':
+        if (BigInt.asIntN(64, value) !== value) break
+        this.view.setBigInt64(0, value, true)
+        this.bare(Kind.BigInt64, 8)
+        return
+      case 'object':
+        if (value === null) {
+          this.bare(Kind.Null, 0)
+          return
+        }
+        if ((ArrayBuffer.isView(value) || value instanceof ArrayBuffer) && this.encodeBytes(value)) return
+    }
+    this.encodeGraph(value)
+  }
+
+  /** Lets go of everything that the message held. */
+  reset(): void {
+    if (this.blobs.length > 0) this.blobs = noBytes as Uint8Array[]
+    if (this.handles.length > 0) this.handles = []
+    shrink(this.memory)
+  }
+
+  private bare(kind: number, length: number): void {
+    this.kind = kind
+    this.length = length
+  }
+
+  private encodeString(text: string): void {
+    const { length } = text
+    this.reserve(length * 2)
+    const { bytes } = this
+    if (length <= LOOP_LIMIT) {
+      let i = 0
+      for (; i < length; i += 1) {
+        const unit = text.charCodeAt(i)
+        if (unit > 255) break
+        bytes[i] = unit
+      }
+      if (i === length) {
+        this.bare(Kind.Latin1, length)
+        return
+      }
+    } else if (isLatin1(text)) {
+      this.bare(Kind.Latin1, bytes.write(text, 0, length, 'latin1'))
+      return
+    }
+    this.bare(Kind.Utf16, bytes.write(text, 0, length * 2, 'utf16le'))
+  }
+
+  /** A view or ArrayBuffer that is the whole message; false if it is of a kind that needs more than its bytes. */
+  private encodeBytes(value: ArrayBufferView | ArrayBuffer): boolean {
+    const isView = ArrayBuffer.isView(value)
+    const buffer = isView ? value.buffer : value
+    const prototype = Object.getPrototypeOf(value) as object
+    if (!(buffer instanceof ArrayBuffer) || isResizable(buffer)) return false
+    const type = isView ? viewTypes.findIndex(entry => entry.prototype === prototype) : prototype === ArrayBuffer.prototype ? 0 : -1
+    if (type < 0 || isDetached(buffer)) return false
+    const bytes = isView ? new Uint8Array(buffer, value.byteOffset, value.byteLength) : new Uint8Array(buffer)
+    if (bytes.length >= BLOB_BYTES) {
+      this.blobs = [bytes]
+      this.bare(Kind.Bytes + type, 0)
+    } else {
+      this.copy(bytes)
+      this.bare(Kind.Bytes + type, bytes.length)
+    }
+    return true
+  }
+
+  private encodeGraph(value: unknown): void {
+    this.message = messages += 1
+    this.shapes = 0
+    this.flags = 0
+    this.count = 0
+    try {
+      this.write(value)
+      this.writeSections()
+    } finally {
+      const { seen } = this
+      for (let i = Math.min(this.count, LINEAR) - 1; i >= 0; i -= 1) seen[i] = null
+      this.seenMap = null
+      this.buffers?.clear()
+      this.needs = null
+    }
+    this.kind = Kind.Graph + this.flags
+    this.length = this.at
+  }
+
+  /** Writes any value where the cursor is. */
+  write(value: unknown): void {
+    this.reserve(0)
+    switch (typeof value) {
+      case 'number': this.writeNumber(value); return
+      case 'string': this.writeString(value); return
+      case 'boolean': this.bytes[this.at++] = value ? Tag.True : Tag.False; return
+      case 'undefined': this.bytes[this.at++] = Tag.Undefined; return
+      case 'bigint': this.writeBigInt(value); return
+      case 'object':
+        if (value === null) this.bytes[this.at++] = Tag.Null
+        else this.writeObject(value)
+        return
+      case 'function':
+        if (!this.writeReference(value)) this.writeFunction(value as (...args: never) => unknown)
+        return
+      case 'symbol':
+        throw new Refusal(value, adviceFor(value))
+    }
+  }
+
+  private writeObject(value: object): void {
+    if (this.writeReference(value)) return
+    const prototype = Object.getPrototypeOf(value) as object | null
+    if (prototype === Object.prototype) this.writeProperties(value)
+    else if (prototype === Array.prototype && Array.isArray(value)) this.writeArray(value)
+    else encodeOther(this, value, prototype)
+  }
+
+  /** Writes a reference if the object was met before; else gives it its number. */
+  writeReference(value: object): boolean {
+    let id: number | undefined = -1
+    if (this.seenMap === null) {
+      const seen = this.seen
+      const count = this.count
+      for (let i = 0; i < count; i += 1) {
+        if (seen[i] === value) {
+          id = i
+          break
+        }
+      }
+      if (id < 0) {
+        if (count < LINEAR) seen[count] = value
+        else {
+          this.seenMap = new Map(seen.map((object, index) => [object as object, index]))
+          this.seenMap.set(value, count)
+        }
+      }
+    } else {
+      id = this.seenMap.get(value) ?? -1
+      if (id < 0) this.seenMap.set(value, this.count)
+    }
+    if (id < 0) {
+      this.count += 1
+      return false
+    }
+    this.flags |= Flag.Shared
+    this.bytes[this.at++] = Tag.Reference
+    this.writeVaruint(id)
+    return true
+  }
+
+  /** Own enumerable string-keyed properties, as structured clone takes them. */
+  writeProperties(value: object): void {
+    const keys = Object.keys(value)
+    this.writeKeyed(value, keys)
+  }
+
+  writeKeyed(value: object, keys: readonly string[]): void {
+    if (keys.length <= MAX_KEYS) {
+      const last = this.lastShape
+      let shape = last.next
+      if (shape === null || !sameKeys(shape, keys)) last.next = shape = shapeOf(keys)
+      this.lastShape = shape
+      if (shape.block !== null) {
+        this.writeShape(shape, shape.block)
+        const known = shape.keys
+        for (let i = 0; i < known.length; i += 1) this.write((value as Record<string, unknown>)[known[i]!])
+        return
+      }
+    }
+    this.bytes[this.at++] = Tag.Object
+    this.writeVaruint(keys.length)
+    for (const key of keys) {
+      this.reserve(0)
+      this.writeString(key)
+      this.write((value as Record<string, unknown>)[key])
+    }
+  }
+
+  private writeShape(shape: WriteShape, block: Uint8Array): void {
+    if (shape.message === this.message) {
+      if (shape.id < 16) this.bytes[this.at++] = Tag.ShortShape + shape.id
+      else {
+        this.bytes[this.at++] = Tag.Shape
+        this.writeVaruint(shape.id)
+      }
+      return
+    }
+    shape.message = this.message
+    shape.id = this.shapes
+    this.shapes += 1
+    this.bytes[this.at++] = Tag.DefineShape
+    this.copy(block)
+  }
+
+  writeArray(value: readonly unknown[]): void {
+    // Named properties of an array are looked for only where a match of a regular expression has some: the list of
+    // an array's keys costs more than the array.
+    const named = (value as { index?: unknown }).index !== undefined
+    if (named) this.bytes[this.at++] = Tag.NamedArray
+    const { length } = value
+    if (length < 16) this.bytes[this.at++] = Tag.ShortArray + length
+    else {
+      this.bytes[this.at++] = Tag.Array
+      this.writeVaruint(length)
+    }
+    for (let i = 0; i < length; i += 1) {
+      const item = value[i]
+      if (item === undefined && !Object.hasOwn(value, i)) {
+        if (length - i > 64) {
+          this.writeSparse(value, i, length)
+          break
+        }
+        this.reserve(0)
+        this.bytes[this.at++] = Tag.Hole
+      } else this.write(item)
+    }
+    if (named) this.writeKeyed(value, Object.keys(value).filter(key => !isIndex(key)))
+  }
+
+  /** The rest of an array with holes: what exists, by index, so that a length of a billion costs nothing. */
+  private writeSparse(value: readonly unknown[], from: number, length: number): void {
+    const indices = Object.keys(value).filter(isIndex).map(Number).filter(index => index >= from && index < length)
+    this.reserve(0)
+    this.bytes[this.at++] = Tag.SparseRest
+    this.writeVaruint(indices.length)
+    for (const index of indices) {
+      this.reserve(0)
+      this.writeVaruint(index)
+      this.write(value[index])
+    }
+  }
+
+  private writeFunction(fn: (...args: never) => unknown): void {
+    const extension = this.extensions.fn
+    if (extension === undefined) throw new Refusal(fn, adviceFor(fn))
+    const { head, body, needs }: FunctionDescription = extension.describe(fn)
+    if (needs !== undefined && needs.length > 0) {
+      this.needs ??= new Set()
+      for (const url of needs) this.needs.add(url)
+    }
+    this.bytes[this.at++] = Tag.Function
+    this.write(head)
+    this.write(body)
+  }
+
+  /** A view or ArrayBuffer; its bytes follow in the table behind the value. */
+  writeBuffer(value: ArrayBufferView | ArrayBuffer): void {
+    const isView = ArrayBuffer.isView(value)
+    const buffer = isView ? value.buffer : value
+    if (!(buffer instanceof ArrayBuffer) && Object.prototype.toString.call(buffer) !== '[object ArrayBuffer]') {
+      throw new Refusal(value, adviceFor(buffer))
+    }
+    if (isDetached(buffer as ArrayBuffer)) throw new Refusal(value, 'its memory was detached')
+    this.buffers ??= new BufferTable()
+    const type = isView ? viewTypeOf(value) : 0
+    const { elementSize } = viewTypes[type]!
+    const number = this.buffers.add(buffer as ArrayBuffer, isView ? value : null, elementSize)
+    this.flags |= Flag.Buffers
+    this.bytes[this.at++] = isView ? Tag.View : Tag.ArrayBuffer
+    if (isView) this.bytes[this.at++] = type
+    this.writeVaruint(number)
+    if (isView) {
+      this.writeVaruint(value.byteOffset)
+      this.writeVaruint(value.byteLength / elementSize)
+    }
+  }
+
+  writeHandle(value: object): void {
+    const index = this.handles.push(this.extensions.handle!.toHandle(value)) - 1
+    this.bytes[this.at++] = Tag.Handle
+    this.writeVaruint(index)
+  }
+
+  writeDate(time: number): void {
+    this.bytes[this.at++] = Tag.Date
+    this.writeFloat64(time)
+  }
+
+  /** What stands behind the value: buffers, then modules, then where each begins. */
+  private writeSections(): void {
+    let buffersAt = 0
+    let needsAt = 0
+    if ((this.flags & Flag.Buffers) !== 0) {
+      buffersAt = this.at
+      this.writeBuffers(this.buffers!)
+    }
+    if (this.needs !== null) {
+      this.flags |= Flag.Needs
+      needsAt = this.at
+      this.writeVaruint(this.needs.size)
+      for (const url of this.needs) this.writeString(url)
+    }
+    this.reserve(0)
+    if ((this.flags & Flag.Needs) !== 0) this.writePlace(needsAt)
+    if ((this.flags & Flag.Buffers) !== 0) this.writePlace(buffersAt)
+  }
+
+  private writePlace(place: number): void {
+    this.view.setUint32(this.at, place, true)
+    this.at += 4
+  }
+
+  private writeBuffers({ stretches }: BufferTable): void {
+    this.reserve(0)
+    this.writeVaruint(stretches.length)
+    for (const stretch of stretches) {
+      this.reserve(0)
+      const bytes = new Uint8Array(stretch.buffer, stretch.start, stretch.end - stretch.start)
+      if (stretch.alias >= 0) {
+        this.bytes[this.at++] = BufferEntry.Alias
+        // The one that took this one over may have been taken over since.
+        let home = stretch.alias
+        while (stretches[home]!.alias >= 0) home = stretches[home]!.alias
+        this.writeVaruint(home)
+      } else if (isBlob(stretch)) {
+        if (this.blobs.length === 0) this.blobs = []
+        this.bytes[this.at++] = BufferEntry.Blob
+        this.writeVaruint(stretch.start)
+        this.writeVaruint(this.blobs.push(bytes) - 1)
+      } else {
+        const resizable = isResizable(stretch.buffer)
+        this.bytes[this.at++] = resizable ? BufferEntry.Resizable : BufferEntry.Inline
+        this.writeVaruint(stretch.start)
+        if (resizable) this.writeVaruint(maxByteLength(stretch.buffer))
+        this.writeVaruint(bytes.length)
+        this.copy(bytes)
+      }
+    }
+  }
+}
+
+/** Whether a key is an array index. */
+export function isIndex(key: string): boolean {
+  const index = Number(key)
+  return Number.isInteger(index) && index >= 0 && index < 0xffffffff && String(index) === key
+}

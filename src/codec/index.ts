@@ -1,0 +1,138 @@
+/**
+ * The codec: a value to the bytes of one message and back. What a message may hold is said at the head of the public
+ * types; how it is laid out in format.ts; how kinds of value are added in extensions.ts.
+ */
+
+import { SerializationError } from '../errors.js'
+import { Decoder, decodeBare } from './decoder.js'
+import { Encoder } from './encoder.js'
+import type { Extensions } from './extensions.js'
+import { Flag, Kind } from './format.js'
+import { toSerializationError } from './refusal.js'
+
+export type { Extensions, FunctionDescription, FunctionExtension, HandleExtension, InstanceExtension } from './extensions.js'
+export { BLOB_BYTES, Kind } from './format.js'
+export { onScratch } from './scratch.js'
+
+/** An encoded value. It lies in a scratch area, and is good until `release`. */
+export interface Message {
+  /** See {@link Kind}; travels with the bytes. */
+  readonly kind: number
+  /** The scratch area; the message is its first `length` bytes. */
+  readonly bytes: Buffer
+  readonly length: number
+  /** The place of the area in the stack of areas, under which `onScratch` announced it. */
+  readonly area: number
+  /** Large buffers that stand beside the message, in this order; they are the sender's own memory, not copies. */
+  readonly blobs: readonly Uint8Array[]
+  /** What `toHandle` returned for each object of ours, in this order. */
+  readonly handles: readonly unknown[]
+  /** Gives the area back. Must be called once, in the reverse order of the calls of `encode`. */
+  release(): void
+}
+
+class Encoding extends Encoder implements Message {
+  readonly area: number
+
+  constructor(depth: number) {
+    super(depth)
+    this.area = depth
+  }
+
+  release(): void {
+    this.reset()
+    depth = this.area
+  }
+}
+
+const none: Extensions = {}
+const encodings: Encoding[] = []
+/** Messages that are being written or copied; more than one where a getter sends something itself. */
+let depth = 0
+
+/**
+ * Encodes a value, as it is now.
+ *
+ * @param root How the value is called in errors: with `'args'`, a socket inside is at `args[0].socket`.
+ * @throws {@link SerializationError} for what cannot be sent, with the path to it. A getter's own error comes through.
+ * @example
+ * ```ts
+ * const message = encode({ id: 7, rows })
+ * try {
+ *   native.put(message.kind, message.area, message.length)
+ * } finally {
+ *   message.release()
+ * }
+ * ```
+ */
+export function encode(value: unknown, extensions: Extensions = none, root = ''): Message {
+  const mine = depth
+  const message = encodings[mine] ??= new Encoding(mine)
+  depth = mine + 1
+  try {
+    message.encode(value, extensions)
+    return message
+  } catch (error) {
+    message.release()
+    throw toSerializationError(error, value, root, extensions)
+  }
+}
+
+const decoders: Decoder[] = []
+/** Messages that are being read; more than one where making a function or a class receives something itself. */
+let readers = 0
+const nothing: readonly never[] = []
+
+/**
+ * The value of a message that lies in `bytes` from `start` to `end`.
+ *
+ * @param handles The entries that travelled with the message, for `fromHandle`.
+ * @param blobs An ArrayBuffer of its own for each blob; the value takes them over.
+ * @throws {@link SerializationError} for bytes that are no message, or whose parts are missing here.
+ */
+export function decode(
+  kind: number, bytes: Buffer, start = 0, end = bytes.length,
+  handles: readonly unknown[] = nothing, blobs: readonly ArrayBuffer[] = nothing, extensions: Extensions = none,
+): unknown {
+  if (kind < Kind.Graph) {
+    try {
+      return decodeBare(kind, bytes, start, end, blobs)
+    } catch (error) {
+      throw unreadable(error)
+    }
+  }
+  const decoder = decoders[readers] ??= new Decoder()
+  readers += 1
+  try {
+    decoder.open(bytes, start, end)
+    return decoder.decode(flagsOf(kind), handles, blobs, extensions)
+  } catch (error) {
+    throw unreadable(error)
+  } finally {
+    readers -= 1
+    decoder.reset()
+  }
+}
+
+/** URLs of the modules that must be loaded before the message is decoded: those that its functions refer to. */
+export function needsOf(kind: number, bytes: Buffer, start = 0, end = bytes.length): string[] {
+  if (kind < Kind.Graph || (kind & Flag.Needs) === 0) return []
+  const decoder = new Decoder()
+  try {
+    decoder.open(bytes, start, end)
+    return decoder.needs(flagsOf(kind))
+  } catch (error) {
+    throw unreadable(error)
+  }
+}
+
+function flagsOf(kind: number): number {
+  const flags = kind - Kind.Graph
+  if (!(flags >= 0 && flags <= (Flag.Shared | Flag.Buffers | Flag.Needs))) throw new SerializationError(`there is no kind ${kind} of message`)
+  return flags
+}
+
+function unreadable(error: unknown): unknown {
+  if (error instanceof SerializationError || !(error instanceof Error)) return error
+  return new SerializationError(`a message cannot be read: ${error.message}`, '', { cause: error })
+}

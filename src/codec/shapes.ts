@@ -1,0 +1,186 @@
+/**
+ * Shapes: lists of keys. A message names the keys of its first object of a shape and numbers the shape, so a
+ * thousand rows name their columns once. Both sides remember shapes from message to message: the writer the bytes
+ * that a list of keys becomes, the reader the list that a block of bytes stands for.
+ *
+ * A key block is: byte count of the rest (2 bytes), number of keys (1 byte), then each key as a string tag.
+ */
+
+import { MalformedError, Tag } from './format.js'
+import { isLatin1, readLatin1, readUtf16 } from './strings.js'
+
+/** More keys than this, or a longer block, and an object is written key by key. */
+export const MAX_KEYS = 32
+const MAX_BLOCK = 1024
+
+/** A list of keys on the writing side. */
+export interface WriteShape {
+  readonly keys: readonly string[]
+  /** Null if the block would be too long. */
+  readonly block: Uint8Array | null
+  /** The message that gave it the number `id`. */
+  message: number
+  id: number
+  /** The shape that was met after this one the last time: mostly the right guess. */
+  next: WriteShape | null
+}
+
+/** A tree of keys; the shape stands where its keys end. */
+interface Node {
+  readonly children: Map<string, Node>
+  lastKey: string | null
+  last: Node | null
+  shape: WriteShape | null
+}
+
+/** Objects used as dictionaries would let the tree grow without end: it is thrown away at this size. */
+const MAX_NODES = 8192
+let nodes = 0
+const newNode = (): Node => {
+  nodes += 1
+  return { children: new Map(), lastKey: null, last: null, shape: null }
+}
+let root = newNode()
+
+function blockOf(keys: readonly string[]): Uint8Array | null {
+  let size = 3
+  for (const key of keys) size += 3 + key.length * 2
+  if (size > MAX_BLOCK) return null
+  const block = Buffer.alloc(size)
+  let at = 3
+  for (const key of keys) {
+    if (isLatin1(key)) {
+      if (key.length < 32) block[at++] = Tag.ShortString + key.length
+      else {
+        block[at++] = Tag.Latin1
+        block.writeUInt16LE(key.length, at)
+        at += 2
+      }
+      at += block.write(key, at, 'latin1')
+    } else {
+      block[at++] = Tag.Utf16
+      block.writeUInt16LE(key.length, at)
+      at += 2
+      at += block.write(key, at, 'utf16le')
+    }
+  }
+  block.writeUInt16LE(at - 2, 0)
+  block[2] = keys.length
+  return new Uint8Array(block.subarray(0, at))
+}
+
+/** The shape with exactly these keys in this order. At most {@link MAX_KEYS}. */
+export function shapeOf(keys: readonly string[]): WriteShape {
+  if (nodes > MAX_NODES) {
+    nodes = 0
+    root = newNode()
+  }
+  let node = root
+  for (const key of keys) {
+    if (node.lastKey === key) {
+      node = node.last!
+      continue
+    }
+    let child = node.children.get(key)
+    if (child === undefined) {
+      child = newNode()
+      node.children.set(key, child)
+    }
+    node.lastKey = key
+    node.last = child
+    node = child
+  }
+  return (node.shape ??= { keys, block: blockOf(keys), message: 0, id: 0, next: null })
+}
+
+/** Whether the shape has exactly these keys. */
+export function sameKeys(shape: WriteShape, keys: readonly string[]): boolean {
+  const known = shape.keys
+  if (known.length !== keys.length) return false
+  for (let i = 0; i < keys.length; i += 1) if (known[i] !== keys[i]) return false
+  return true
+}
+
+/** A list of keys on the reading side. */
+export interface ReadShape {
+  readonly keys: readonly string[]
+  readonly block: Uint8Array
+  /** How often it was read; from {@link WORTH_COMPILING} on, `make` is compiled. */
+  uses: number
+  make: Maker | null
+}
+
+/** What a compiled shape needs of the decoder. */
+export interface ShapeReader {
+  read(): unknown
+  settle<T extends object>(place: number, value: T): T
+}
+type Maker = (from: ShapeReader, place: number) => object
+
+const WORTH_COMPILING = 16
+/** False once the program turned out to forbid it (`--disallow-code-generation-from-strings`). */
+let mayCompile = true
+
+/**
+ * A function that makes objects of the shape, for shapes that come often: assigning by a key that is only known at
+ * run time costs more than everything else that reading an object takes. Null while it is not worth it, or not allowed.
+ */
+export function makerOf(shape: ReadShape): Maker | null {
+  if (shape.make !== null || shape.uses < 0) return shape.make
+  shape.uses += 1
+  if (shape.uses < WORTH_COMPILING || !mayCompile) return null
+  // Never again for this shape, whatever comes of it; in a literal `__proto__` would be the prototype.
+  shape.uses = -1
+  if (shape.keys.includes('__proto__')) return null
+  const names = shape.keys.map(key => JSON.stringify(key))
+  const blank = names.map(name => `${name}: undefined`).join(', ')
+  const reads = names.map(name => `object[${name}] = from.read();`).join('\n')
+  try {
+    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- the text holds nothing but quoted keys
+    shape.make = new Function('from', 'place', `const object = from.settle(place, { ${blank} });\n${reads}\nreturn object`) as Maker
+  } catch {
+    mayCompile = false
+  }
+  return shape.make
+}
+
+const KNOWN = 512
+const known: (ReadShape | undefined)[] = new Array<ReadShape | undefined>(KNOWN).fill(undefined)
+
+/** Reads a key block that starts at `start` and ends before `end`; its length is that of `block`. */
+export function readShape(bytes: Buffer, start: number, end: number): ReadShape {
+  const length = 2 + (bytes[start]! | (bytes[start + 1]! << 8))
+  if (!(length >= 3 && length <= MAX_BLOCK && start + length <= end)) throw new MalformedError('a key block does not end')
+  let hash = length
+  for (let i = 2; i < length; i += 1) hash = (Math.imul(hash, 31) + bytes[start + i]!) | 0
+  const slot = (hash ^ (hash >>> 13)) & (KNOWN - 1)
+  const guess = known[slot]
+  if (guess?.block.length === length) {
+    const block = guess.block
+    let i = 0
+    while (i < length && block[i] === bytes[start + i]) i += 1
+    if (i === length) return guess
+  }
+  return (known[slot] = parse(bytes, start, start + length))
+}
+
+function parse(bytes: Buffer, start: number, end: number): ReadShape {
+  const keys: string[] = []
+  let at = start + 3
+  for (let count = bytes[start + 2]!; count > 0; count -= 1) {
+    const tag = bytes[at++]!
+    let length: number
+    if (tag >= Tag.ShortString && tag < Tag.ShortArray) length = tag - Tag.ShortString
+    else {
+      if (tag !== Tag.Latin1 && tag !== Tag.Utf16) throw new MalformedError('a key is not a string')
+      length = bytes[at]! | (bytes[at + 1]! << 8)
+      at += 2
+    }
+    const size = tag === Tag.Utf16 ? length * 2 : length
+    if (!(at + size <= end)) throw new MalformedError('a key does not end')
+    keys.push(tag === Tag.Utf16 ? readUtf16(bytes, at, length) : readLatin1(bytes, at, length))
+    at += size
+  }
+  if (at !== end) throw new MalformedError('a key block is too long')
+  return { keys, block: new Uint8Array(bytes.subarray(start, end)), uses: 0, make: null }
+}
