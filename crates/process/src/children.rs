@@ -28,6 +28,8 @@ pub(crate) struct Children {
 struct Table {
     entries: HashMap<Serial, Entry>,
     by_pid: HashMap<u32, Serial>,
+    /// Those that nobody watches yet.
+    new: Vec<Serial>,
     /// Those that may still be on their way to their program.
     starting: Vec<Serial>,
     last: Serial,
@@ -35,11 +37,20 @@ struct Table {
 
 struct Entry {
     pid: u32,
-    /// `None` on kernels without them, and when there was no descriptor to be had.
-    pidfd: Option<PidFd>,
+    watch: Watch,
     /// What the child reads until it runs its program; `None` from then on.
     launch: Option<Launch>,
     on_exit: OnExit,
+}
+
+/// How the native thread hears of the end.
+enum Watch {
+    /// Not at all yet.
+    New,
+    /// By a descriptor in its epoll.
+    By(PidFd),
+    /// By looking now and then: old kernels, sandboxes, no descriptors left.
+    Polled,
 }
 
 impl Children {
@@ -48,30 +59,37 @@ impl Children {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in a new child. `watch` is called with its serial and pidfd before anybody can see it.
-    pub(crate) fn add(
-        &self,
-        launch: Launch,
-        on_exit: OnExit,
-        watch: impl FnOnce(Serial, &PidFd) -> bool,
-    ) -> Serial {
+    /// Takes in a new child. From here on it can be signalled; the native thread must be told to watch it.
+    pub(crate) fn add(&self, launch: Launch, on_exit: OnExit) -> Serial {
         let mut table = self.lock();
         table.last += 1;
         let (serial, pid) = (table.last, launch.pid());
-        // A child that cannot be watched is polled: old kernels, sandboxes, no descriptors left.
-        let pidfd = PidFd::open(pid).ok().filter(|pidfd| watch(serial, pidfd));
         table.by_pid.insert(pid, serial);
+        table.new.push(serial);
         table.starting.push(serial);
         table.entries.insert(
             serial,
             Entry {
                 pid,
-                pidfd,
+                watch: Watch::New,
                 launch: Some(launch),
                 on_exit,
             },
         );
         serial
+    }
+
+    /// Has the new children watched by `watch`. Only for the native thread: as nobody else reaps, the pids are
+    /// the children's, ended or not.
+    pub(crate) fn watch_new(&self, watch: impl Fn(Serial, &PidFd) -> bool) {
+        let mut table = self.lock();
+        let Table { entries, new, .. } = &mut *table;
+        for serial in new.drain(..) {
+            if let Some(entry) = entries.get_mut(&serial) {
+                let pidfd = PidFd::open(entry.pid).ok().filter(|pidfd| watch(serial, pidfd));
+                entry.watch = pidfd.map_or(Watch::Polled, Watch::By);
+            }
+        }
     }
 
     /// Takes the status of a child that has ended, and takes it off the table. `None` while it runs.
@@ -82,7 +100,7 @@ impl Children {
         let Some(status) = reap::try_reap(pid).ok().and_then(ExitStatus::of) else {
             // Called because the pidfd is ready, and yet not to be reaped: a debugger takes the status first.
             // The pidfd stays ready all that time, so from here on the child is polled.
-            entry.pidfd = None;
+            entry.watch = Watch::Polled;
             return None;
         };
         let entry = table.entries.remove(&serial)?;
@@ -101,10 +119,13 @@ impl Children {
     }
 
     /// The children that have to be looked at because nothing tells of their end.
-    pub(crate) fn unwatched(&self) -> Vec<Serial> {
+    pub(crate) fn polled(&self) -> Vec<Serial> {
         let table = self.lock();
-        let unwatched = table.entries.iter().filter(|(_, entry)| entry.pidfd.is_none());
-        unwatched.map(|(serial, _)| *serial).collect()
+        let polled = table
+            .entries
+            .iter()
+            .filter(|(_, entry)| matches!(entry.watch, Watch::Polled));
+        polled.map(|(serial, _)| *serial).collect()
     }
 
     /// All of them.
@@ -114,6 +135,7 @@ impl Children {
 
     /// Frees what children needed on their way to their programs.
     pub(crate) fn sweep(&self) {
+        let mut done = Vec::new();
         let mut table = self.lock();
         let Table {
             entries, starting, ..
@@ -123,15 +145,13 @@ impl Children {
                 return false;
             };
             // One that failed ends presently, and its end needs to know why.
-            let done = entry
-                .launch
-                .as_ref()
-                .is_none_or(|launch| launch.is_done() && launch.exec_error().is_none());
-            if done {
-                entry.launch = None;
-            }
-            !done
+            let arrived = |launch: &mut Launch| launch.is_done() && launch.exec_error().is_none();
+            done.extend(entry.launch.take_if(arrived));
+            entry.launch.is_some()
         });
+        // Unmapping stacks takes longer than anybody should wait for the table.
+        drop(table);
+        drop(done);
     }
 
     /// The child that has this pid now.
@@ -146,13 +166,13 @@ impl Children {
     pub(crate) fn signal(&self, serial: Serial, sig: i32) -> io::Result<()> {
         let table = self.lock();
         let entry = table.entries.get(&serial).ok_or_else(gone)?;
-        match &entry.pidfd {
+        match &entry.watch {
             // A sandbox may have the one call and not the other.
-            Some(pidfd) => match pidfd.send_signal(sig) {
+            Watch::By(pidfd) => match pidfd.send_signal(sig) {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => signal::kill(entry.pid, sig),
                 result => result,
             },
-            None => signal::kill(entry.pid, sig),
+            Watch::New | Watch::Polled => signal::kill(entry.pid, sig),
         }
     }
 }

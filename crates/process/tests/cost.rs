@@ -4,6 +4,7 @@ mod common;
 
 use common::{PATIENCE, program};
 use polyproc_process::spawn;
+use std::process::Command;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,21 @@ fn median() -> Duration {
     times[times.len() / 2]
 }
 
+/// On a main thread, which makes its children itself.
+#[test]
+fn nor_on_the_main_thread() {
+    let output = Command::new(env!("CARGO_BIN_EXE_process-helper"))
+        .arg("cost")
+        .output()
+        .expect("runs");
+    assert!(output.status.success(), "{}", output.status);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let micros: Vec<u64> = text.lines().map(|line| line.parse().expect("a number")).collect();
+    println!("start on the main thread: {micros:?} µs with a small heap and with 1 GiB");
+    assert_eq!(micros.len(), 2);
+    assert!(micros.iter().all(|micros| *micros < 1000), "{micros:?}");
+}
+
 #[test]
 fn a_start_does_not_grow_with_the_heap() {
     median();
@@ -39,7 +55,9 @@ fn a_start_does_not_grow_with_the_heap() {
     std::hint::black_box(&heap);
     drop(heap);
     println!("start: {small:?} with a small heap, {large:?} with 1 GiB");
+    // Handed over to the native thread, a start waits for two wake-ups, and with that for whatever else runs on
+    // the machine.
     for took in [small, large] {
-        assert!(took < Duration::from_millis(1), "{small:?} and {large:?}");
+        assert!(took < Duration::from_millis(5), "{small:?} and {large:?}");
     }
 }

@@ -48,6 +48,30 @@ fn daemons_go_with_a_killed_parent_and_others_stay() {
     signal::kill(ordinary[0], 9).expect("killed");
 }
 
+#[test]
+fn a_daemon_outlives_the_thread_that_asked_for_it() {
+    let mut parent = Command::new(env!("CARGO_BIN_EXE_process-helper"))
+        .arg("thread")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut lines = BufReader::new(parent.stdout.take().expect("piped")).lines();
+    let daemon: u32 = lines
+        .next()
+        .expect("a line")
+        .expect("text")
+        .parse()
+        .expect("a pid");
+    // The second line comes when the thread has ended.
+    assert_eq!(lines.next().expect("a line").expect("text"), "0");
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!ended(daemon));
+    parent.kill().expect("killed");
+    parent.wait().expect("reaped");
+    let took = until("the daemon is gone", || ended(daemon));
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
 fn name(pid: u32) -> String {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     name.trim().to_owned()
