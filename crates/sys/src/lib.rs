@@ -22,5 +22,8 @@ pub use linux::{
     proc_info, random, reap, robust, signal, thread,
 };
 
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
+pub use linux::sandbox;
+
 #[cfg(not(target_os = "linux"))]
 compile_error!("polyproc runs on Linux only so far; another system is a folder beside src/linux");

@@ -20,5 +20,7 @@ pub mod random;
 pub mod reap;
 mod reopen;
 pub mod robust;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 pub mod signal;
 pub mod thread;
