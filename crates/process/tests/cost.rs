@@ -28,23 +28,23 @@ fn median() -> Duration {
     times[times.len() / 2]
 }
 
-/// On a main thread, which makes its children itself.
-#[test]
-fn nor_on_the_main_thread() {
+/// What the main thread of a process of its own measures, which makes its children itself: with a small heap
+/// and with 1 GiB.
+fn on_a_main_thread() -> [Duration; 2] {
     let output = Command::new(env!("CARGO_BIN_EXE_process-helper"))
         .arg("cost")
         .output()
         .expect("runs");
     assert!(output.status.success(), "{}", output.status);
     let text = String::from_utf8_lossy(&output.stdout);
-    let micros: Vec<u64> = text.lines().map(|line| line.parse().expect("a number")).collect();
-    println!("start on the main thread: {micros:?} µs with a small heap and with 1 GiB");
-    assert_eq!(micros.len(), 2);
-    assert!(micros.iter().all(|micros| *micros < 1000), "{micros:?}");
+    let mut micros = text
+        .lines()
+        .map(|line| Duration::from_micros(line.parse().expect("a number")));
+    [micros.next().expect("small"), micros.next().expect("large")]
 }
 
-#[test]
-fn a_start_does_not_grow_with_the_heap() {
+/// The same on a thread that has them made by the native one.
+fn handed_over() -> [Duration; 2] {
     median();
     let small = median();
     let mut heap = vec![0_u8; 1 << 30];
@@ -52,12 +52,27 @@ fn a_start_does_not_grow_with_the_heap() {
         page[0] = 1;
     }
     let large = median();
-    std::hint::black_box(&heap);
-    drop(heap);
-    println!("start: {small:?} with a small heap, {large:?} with 1 GiB");
-    // Handed over to the native thread, a start waits for two wake-ups, and with that for whatever else runs on
-    // the machine.
-    for took in [small, large] {
-        assert!(took < Duration::from_millis(5), "{small:?} and {large:?}");
+    std::hint::black_box(heap);
+    [small, large]
+}
+
+/// Other work on the machine makes a start slower, never faster: the best of a few tries counts.
+fn stays_under(bound: Duration, name: &str, measure: fn() -> [Duration; 2]) {
+    let mut tries = Vec::new();
+    for _ in 0..5 {
+        let [small, large] = measure();
+        println!("start {name}: {small:?} with a small heap, {large:?} with 1 GiB");
+        if small.max(large) < bound {
+            return;
+        }
+        tries.push((small, large));
     }
+    panic!("over {bound:?} {name}: {tries:?}");
+}
+
+#[test]
+fn a_start_does_not_grow_with_the_heap() {
+    stays_under(Duration::from_millis(1), "on the main thread", on_a_main_thread);
+    // Two wake-ups more, and with that whatever else runs.
+    stays_under(Duration::from_millis(5), "on another", handed_over);
 }
