@@ -9,5 +9,196 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** Walks the whole arena and returns what does not add up, one line each: for tests and diagnosis. */
+export declare function checkFamily(): Array<string>
+
+/** Sets limits, or moves to a named arena, before the first use. */
+export declare function configureFamily(arena?: string | undefined | null, maxBytes?: number | undefined | null, maxProcesses?: number | undefined | null, maxMembers?: number | undefined | null): Variable | null
+
+/** CPUs that this process may use. */
+export declare function cpuCount(): number
+
+/**
+ * How a child of this process ended: its code, or -N for signal N; null while it runs. For a program
+ * that could not be run: 127, with the reason.
+ */
+export interface Ended {
+  code: number
+  reason?: string
+}
+
+/** Figures of the shared memory, as `memoryUsage()` gives them. */
+export declare function familyMemory(): MemoryUsage
+
+/** The random number of the family, in hexadecimal: part of every token. */
+export declare function familyNonce(): string
+
+/**
+ * Finds the family's shared memory by the variable that an ancestor set, or makes a new one. Maps
+ * nothing. `name` is that of a named arena. Returns what descendants need; null where the memory
+ * cannot be reached, in which case the first use throws.
+ */
+export declare function findFamily(variable?: string | undefined | null, name?: string | undefined | null): Variable | null
+
+/** In a child of ours: the place that the parent reserved for it. */
+export declare function joinAs(generation: number, slot: number): void
+
+/** Figures of the shared memory. */
+export interface MemoryUsage {
+  maxBytes: number
+  usedBytes: number
+  objects: number
+  processes: number
+  members: number
+}
+
+/** Sets the function that is called when a wait must look. */
+export declare function onCall(listener: () => void): void
+
+/** In a child: the message that its parent left for it. Its first byte is the kind. */
+export declare function processBoot(): Received | null
+
+/** See [`Ended`]. */
+export declare function processExit(key: number): Ended | null
+
+/** Forgets how a child ended. */
+export declare function processForget(key: number): void
+
+/** True while a process of the family is alive, whoever started it. */
+export declare function processIsAlive(key: number): boolean
+
+/** The name of this process in the family. */
+export declare function processKey(): number
+
+/** SIGKILL to a child after so many ms, whatever this process does meanwhile. */
+export declare function processKillAfter(key: number, ms: number): void
+
+/** Sends a signal to a child; false when it has ended. `tree`: also to every descendant. */
+export declare function processSignal(key: number, signal: number, tree: boolean): boolean
+
+/**
+ * Starts a child that finds the message in the first `length` bytes of a sending area as its boot
+ * message. Returns once the process exists.
+ */
+export declare function processStart(options: StartOptions, kind: number, area: number, length: number, blobs: Array<Uint8Array>, handles: Array<number>): StartedProcess
+
+/** Lets go of a queue. */
+export declare function queueClose(id: number): void
+
+/** Makes a queue, or finds the one of that name; returns its id. `max_size` 0 is no bound. */
+export declare function queueCreate(maxSize: number, name?: string | undefined | null): number
+
+/** Makes a queue whose first ticket is chosen: tests go near the wraps of its counters. */
+export declare function queueCreateAt(maxSize: number, ticket: number): number
+
+/**
+ * Takes the next message. A small one is copied to a receiving area: the result is
+ * `kind * 2^32 + length`. Else -1 nothing, -2 ended, -3 fetch it by `receive`.
+ */
+export declare function queueGet(id: number, area: number): number
+
+/** The handle of a queue: index and generation. */
+export declare function queueHandle(id: number): Array<number>
+
+/** Its bound on items, 0: none. */
+export declare function queueMaxSize(id: number): number
+
+/** Its name, if it has one. */
+export declare function queueName(id: number): string | null
+
+/** Opens the queue of a handle; returns its id. */
+export declare function queueOpen(index: number, generation: number): number
+
+/** Puts the message in the first `length` bytes of a sending area. 0 done, 1 full, 2 shut down. */
+export declare function queuePut(id: number, kind: number, area: number, length: number): number
+
+/** The same for a message with large buffers or handles (pairs of index and generation) beside it. */
+export declare function queuePutLarge(id: number, kind: number, area: number, length: number, blobs: Array<Uint8Array>, handles: Array<number>): number
+
+/** No more puts; those who wait are woken. */
+export declare function queueShutDown(id: number): void
+
+/** Messages in the queue. */
+export declare function queueSize(id: number): number
+
+/** Fetches the message that the last get announced. */
+export declare function receive(): Received
+
+/** A message that was too large for a receiving area, or has buffers or handles beside it. */
+export interface Received {
+  kind: number
+  /** The message proper. */
+  bytes: ArrayBuffer
+  /** Its large buffers, which lie in shared memory. */
+  blobs: Array<ArrayBuffer>
+  /** Its handles: index and generation each. Open them, then `release` the message. */
+  handles: Array<number>
+}
+
+/** Lets go of the handles that the last fetched message carries; its buffers stay as long as they are used. */
+export declare function release(): void
+
+/** Registers a scratch area: messages are encoded into the sending ones and copied to the receiving ones. */
+export declare function scratch(receiving: boolean, index: number, bytes: Buffer): void
+
+/** Sets the function that does nothing, for waits in worker threads. */
+export declare function setPulse(pulse: () => void): void
+
+/** Tells that this thread is a worker thread, whose environment ends before the process. */
+export declare function setWorker(): void
+
+/** The name of a signal's number, or null. */
+export declare function signalName(number: number): string | null
+
+/** The number of a signal's name, or null. */
+export declare function signalNumber(name: string): number | null
+
+/** What was started. */
+export interface StartedProcess {
+  /** Its name in the family. */
+  key: number
+  pid: number
+  /** Our ends of the pipes, -1 where there is none. */
+  fds: Array<number>
+}
+
+/** What to start. */
+export interface StartOptions {
+  exec: string
+  argv: Array<string>
+  /** `NAME=value` each. */
+  env: Array<string>
+  cwd?: string
+  /** 0 inherit, 1 ignore, 2 pipe; for stdin, stdout, stderr. */
+  stdio: Array<number>
+  daemon: boolean
+  /** Name of the variable in which the child finds its place. */
+  place: string
+}
+
+/** What a process has to set in its environment for its descendants. */
+export interface Variable {
+  name: string
+  value: string
+}
+
 /** The version of the native part, equal to the package's. */
 export declare function version(): string
+
+/**
+ * Begins to wait in the event loop; returns the number of the wait. The caller must look once more.
+ * From now on the function given to `on_call` hears of it, and the process stays alive.
+ */
+export declare function waitBegin(what: number, id: number): number
+
+/** Ends a wait. If it was woken and nobody has looked since, the next in the list is woken instead. */
+export declare function waitEnd(what: number, id: number, wait: number): void
+
+/** The waits that were called and must look now. */
+export declare function waitsCalled(): Array<number>
+
+/**
+ * Blocks until the thing is ready: 0. After `timeout` ms (negative: never): 1. Cut short by a signal
+ * that the process listens for, where `interruptible`, or by the end of this thread: 2.
+ */
+export declare function waitSync(what: number, id: number, timeout: number, interruptible: boolean): number

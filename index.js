@@ -773,6 +773,45 @@ if (
   }
 }
 
-const { version } = nativeBinding
+const { checkFamily, configureFamily, cpuCount, familyMemory, familyNonce, findFamily, joinAs, onCall, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueGet, queueHandle, queueMaxSize, queueName, queueOpen, queuePut, queuePutLarge, queueShutDown, queueSize, receive, release, scratch, setPulse, setWorker, signalName, signalNumber, version, waitBegin, waitEnd, waitsCalled, waitSync } = nativeBinding
+export { checkFamily }
+export { configureFamily }
+export { cpuCount }
+export { familyMemory }
+export { familyNonce }
+export { findFamily }
+export { joinAs }
+export { onCall }
+export { processBoot }
+export { processExit }
+export { processForget }
+export { processIsAlive }
+export { processKey }
+export { processKillAfter }
+export { processSignal }
+export { processStart }
+export { queueClose }
+export { queueCreate }
+export { queueCreateAt }
+export { queueGet }
+export { queueHandle }
+export { queueMaxSize }
+export { queueName }
+export { queueOpen }
+export { queuePut }
+export { queuePutLarge }
+export { queueShutDown }
+export { queueSize }
+export { receive }
+export { release }
+export { scratch }
+export { setPulse }
+export { setWorker }
+export { signalName }
+export { signalNumber }
 export { version }
+export { waitBegin }
+export { waitEnd }
+export { waitsCalled }
+export { waitSync }
 export const __napiBindingTarget = __napiLoadedBindingTarget

@@ -48,6 +48,12 @@ pub(crate) struct Local {
     pub committed: Vec<AtomicU64>,
     /// Unit at which the last search ended, per size class.
     pub cursors: [AtomicU64; crate::blocks::CLASSES],
+    /// Name of the native thread.
+    pub native: AtomicU64,
+    /// Slots of reaped children whose waiters are to be woken.
+    pub ended: Mutex<Vec<u64>>,
+    /// Lent blocks for the native thread to free.
+    pub orphans: Mutex<Vec<Offset>>,
     /// Write ends of peers' doorbells.
     pub bells: Mutex<HashMap<u64, std::os::fd::OwnedFd>>,
 }
@@ -202,6 +208,70 @@ impl Arena {
             }
         }
         Err(Error::TableFull("members (isolates and native threads)", most))
+    }
+
+    /// Ends a member whose thread ends while its process lives on. The native thread takes back what
+    /// stands under its name.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn leave(&self, me: &Member) -> Result<()> {
+        let word = self.map.word(me.slot + member::STATE)?;
+        let seen = word.load(Acquire);
+        let state = State::unpack(seen);
+        if state.generation == me.name.generation() && state.phase == Phase::Live {
+            // SYNC: releases all that this member wrote to whoever recovers it.
+            let _ = word.cas(seen, State { phase: Phase::Left, ..state }.pack());
+        }
+        crate::watch::call(self, state.process)
+    }
+
+    /// The descriptor of the memory.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<i32> {
+        self.fd
+    }
+
+    /// The native thread's name in this process, `None` until it has joined.
+    #[must_use]
+    pub fn native(&self) -> Option<Name> {
+        Name::from_word(self.local.native.load(Std::Acquire))
+    }
+
+    /// Hands a block that `me` owns to the process as a whole, for as long as JavaScript sees it: it
+    /// outlives the thread. False without a native thread.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is not `me`'s.
+    pub fn lend(&self, me: &Member, block: Offset, pins: bool) -> Result<bool> {
+        let Some(native) = self.native() else { return Ok(false) };
+        let to = crate::blocks::Side::owned(native).with_pins(pins);
+        self.hand_over(block, crate::blocks::Side::owned(me.name).with_pins(pins), to)
+    }
+
+    /// Frees a block that was lent. Any thread may call it, also one that has no member any more: then
+    /// the native thread does it.
+    pub fn reclaim(&self, me: Option<&Member>, block: Offset) {
+        let Some(native) = self.native() else { return };
+        if let Some(me) = me
+            && let Ok(side) = self.side(block)
+            && matches!(side, crate::blocks::Side::Owned { name, .. } if name == native)
+        {
+            let mine = crate::blocks::Side::owned(me.name).with_pins(side.pins());
+            if self.hand_over(block, side, mine).unwrap_or(false) {
+                let _ = self.free(me, block);
+                return;
+            }
+        }
+        locked(&self.local.orphans).push(block);
+        let _ = crate::watch::call(self, self.process_slot());
+    }
+
+    /// Frees what [`Arena::reclaim`] left to the native thread.
+    pub(crate) fn free_orphans(&self, native: &Member) {
+        for block in std::mem::take(&mut *locked(&self.local.orphans)) {
+            let _ = self.free(native, block);
+        }
     }
 
     /// Raises a high-water mark to at least `value`.

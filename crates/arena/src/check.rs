@@ -34,6 +34,30 @@ pub struct Report {
     pub faults: Vec<String>,
 }
 
+/// Counts what is in use.
+///
+/// # Errors
+/// `Corrupt` when it cannot be walked.
+pub fn usage(arena: &Arena) -> Result<Report> {
+    let mut report = Report { committed_bytes: arena.committed_bytes(), ..Report::default() };
+    report.processes = process::all(arena).filter(|(_, s)| s.phase == process::Phase::Live).count() as u64;
+    report.members = arena.members().count() as u64;
+    let high = arena.mark(header::OBJECTS_HIGH, arena.layout.objects_len);
+    for index in 1..high {
+        report.objects += u64::from(arena.object_state(index)?.phase == Phase::Live);
+    }
+    arena.each_block(|_, size, side| {
+        match side {
+            Side::Owned { .. } => report.owned_blocks += 1,
+            Side::Held { .. } => report.held_blocks += 1,
+            Side::Free | Side::Retired => return Ok(()),
+        }
+        report.block_bytes += size;
+        Ok(())
+    })?;
+    Ok(report)
+}
+
 /// Walks the whole arena.
 ///
 /// # Errors

@@ -19,6 +19,8 @@ mod arena;
 #[cfg(not(loom))]
 pub mod attach;
 #[cfg(not(loom))]
+pub mod block_on;
+#[cfg(not(loom))]
 pub mod blocks;
 #[cfg(not(loom))]
 pub mod check;
@@ -30,6 +32,8 @@ pub mod object;
 pub mod process;
 #[cfg(not(loom))]
 pub mod recovery;
+#[cfg(not(loom))]
+pub mod spin;
 #[cfg(not(loom))]
 pub mod units;
 #[cfg(not(loom))]

@@ -41,7 +41,13 @@ pub fn start(arena: &'static Arena, process: u64) -> Result<()> {
         if let Ok(native) = native {
             loop {
                 // Damage in one object must not end the watch over the others.
+                let told = crate::arena::locked(&arena.local.ended).clone();
                 let complete = recovery::round(arena, &native).unwrap_or(false);
+                crate::arena::locked(&arena.local.ended).drain(..told.len());
+                for slot in told {
+                    let _ = arena.wake_all(&native, recovery::waiters_of(arena, slot));
+                }
+                arena.free_orphans(&native);
                 let _ = relay(arena);
                 let _ = wait(arena, complete);
             }
@@ -68,6 +74,7 @@ fn join(arena: &Arena, process: u64) -> Result<Member> {
     process::advance(arena, process, Phase::Starting, Phase::Live, polyproc_sys::proc_info::pid())?;
     let native = arena.claim_member(slot)?;
     native.hurry();
+    arena.local.native.store(native.name.word(), std::sync::atomic::Ordering::Release);
     // Those before us in the ring watch somebody behind us: let them look again.
     for watcher in neighbours(arena, slot, Direction::Before) {
         call(arena, watcher)?;
@@ -107,6 +114,18 @@ pub fn call(arena: &Arena, slot: u64) -> Result<()> {
     let _ = bell.cas(seen, seen.wrapping_add(1));
     futex::wake(bell.futex(), 1);
     Ok(())
+}
+
+/// Says that the process in `slot` has been reaped: with the next call of the native thread it is
+/// recovered, and those who wait for its end are woken.
+pub fn announce(arena: &Arena, slot: u64) {
+    crate::arena::locked(&arena.local.ended).push(slot);
+}
+
+/// True when the native thread has been through a round of recovery since `slot` was announced.
+#[must_use]
+pub fn is_settled(arena: &Arena, slot: u64) -> bool {
+    !crate::arena::locked(&arena.local.ended).contains(&slot)
 }
 
 /// Rings the doorbells of this process's isolates for peers that could not open them.

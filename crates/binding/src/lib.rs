@@ -1,5 +1,14 @@
-//! The Node-API surface: one file a JavaScript class, and no logic. Everything
-//! below knows nothing of JavaScript; everything above is TypeScript.
+//! The Node-API surface: one file a noun, and no logic. Everything below knows nothing of JavaScript;
+//! everything above is TypeScript.
+
+mod event_loop;
+mod failure;
+mod family;
+mod isolate;
+mod process;
+mod queue;
+mod received;
+mod waits;
 
 use napi_derive::napi;
 

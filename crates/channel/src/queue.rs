@@ -404,7 +404,12 @@ impl Queue {
             received.pins = pins;
         }
         slot.release(me.name.slot())?;
-        let _ = self.head(arena)?;
+        let head = self.head(arena)?;
+        // One waiter is woken a put at most; whoever finds more than it takes wakes the next.
+        let getters = self.getters(arena);
+        if arena.has_waiters(getters.at)? && head < arena.map.word(self.body + TAIL)?.load(Acquire) {
+            arena.wake_one(me, getters)?;
+        }
         if self.most > 0 {
             let putters = self.putters(arena);
             if arena.has_waiters(putters.at)? {
@@ -554,6 +559,52 @@ impl Queue {
                 (self.body + SPARE, first.at),
             ])?;
         }
+    }
+
+    /// True when a get would find a message or the end: what a getter waits for. It may be somebody
+    /// else's a moment later.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn is_readable(&self, arena: &Arena) -> Result<bool> {
+        if arena.map.word(self.body + LOW)?.load(Acquire) & (TICKETS - 1) != 0 {
+            return Ok(true);
+        }
+        let head = arena.map.word(self.body + HEAD)?.load(Acquire);
+        let tail = arena.map.word(self.body + TAIL)?.load(SeqCst);
+        if head >= tail {
+            return Ok(self.nothing(arena, tail)? == Got::ShutDown);
+        }
+        // The common case: the first message has been published.
+        let first = self.find(arena, head)?;
+        if first.is_some_and(|s| s.slot(arena, head).look().is_ok_and(|look| look == Look::Full)) {
+            return Ok(true);
+        }
+        let mut found = first;
+        for ticket in head..tail {
+            if !found.is_some_and(|segment| segment.serves(ticket)) {
+                found = self.find(arena, ticket)?;
+            }
+            match found {
+                Some(segment) if segment.slot(arena, ticket).look()? == Look::Full => return Ok(true),
+                Some(_) => {}
+                None => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    /// True when a put would find room or the end: what a putter waits for.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn is_writable(&self, arena: &Arena) -> Result<bool> {
+        if self.most == 0 || arena.map.word(self.body + SHUT)?.load(Acquire) != 0 {
+            return Ok(true);
+        }
+        let head = self.head(arena)?;
+        let tail = arena.map.word(self.body + TAIL)?.load(SeqCst);
+        Ok(tail.saturating_sub(head) < self.most)
     }
 
     /// Messages in the queue, those given back included. Exact when nobody is putting or getting.

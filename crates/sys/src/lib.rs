@@ -18,7 +18,7 @@ mod linux;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    abstract_socket, clock, cpu, doorbell, dynamic, epoll, eventfd, futex, launch, limits, memory, pidfd,
+    abstract_socket, clock, cpu, doorbell, dynamic, epoll, eventfd, futex, interrupt, launch, limits, memory, pidfd,
     proc_info, random, reap, robust, signal, thread,
 };
 

@@ -12,6 +12,7 @@ mod errno;
 pub mod eventfd;
 pub mod futex;
 pub mod launch;
+pub mod interrupt;
 pub mod limits;
 pub mod memory;
 pub mod pidfd;

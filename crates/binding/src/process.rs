@@ -1,0 +1,196 @@
+//! Processes: starting children, what the child is to run, signals, how they ended.
+
+use crate::failure::{Result, fail, state};
+use crate::isolate::isolate;
+use crate::received::{self, Received};
+use napi::Env;
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+use polyproc_arena::object::Handle;
+use polyproc_channel::envelope;
+use polyproc_family::{Key, boot, children};
+use polyproc_process::{SpawnRequest, Stdio};
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::unix::net::UnixStream;
+
+/// What to start.
+#[napi(object)]
+pub struct StartOptions {
+    pub exec: String,
+    pub argv: Vec<String>,
+    /// `NAME=value` each.
+    pub env: Vec<String>,
+    pub cwd: Option<String>,
+    /// 0 inherit, 1 ignore, 2 pipe; for stdin, stdout, stderr.
+    pub stdio: Vec<u8>,
+    pub daemon: bool,
+    /// Name of the variable in which the child finds its place.
+    pub place: String,
+}
+
+/// What was started.
+#[napi(object)]
+pub struct StartedProcess {
+    /// Its name in the family.
+    pub key: f64,
+    pub pid: u32,
+    /// Our ends of the pipes, -1 where there is none.
+    pub fds: Vec<i32>,
+}
+
+fn c(text: &str) -> Result<CString> {
+    CString::new(text)
+        .map_err(|_| crate::failure::Fail::new("ERR_POLYPROC_TYPE".to_owned(), format!("{text:?} contains a NUL character")))
+}
+
+/// Starts a child that finds the message in the first `length` bytes of a sending area as its boot
+/// message. Returns once the process exists.
+#[napi]
+pub fn process_start(
+    env: &Env,
+    options: StartOptions,
+    kind: u8,
+    area: u32,
+    length: u32,
+    blobs: Vec<Uint8Array>,
+    handles: Vec<u32>,
+) -> Result<StartedProcess> {
+    let isolate = isolate(env)?;
+    let mut request = SpawnRequest {
+        exec: c(&options.exec)?,
+        argv: options.argv.iter().map(|text| c(text)).collect::<Result<_>>()?,
+        env: options.env.iter().map(|text| c(text)).collect::<Result<_>>()?,
+        cwd: options.cwd.as_deref().map(c).transpose()?,
+        stdio: [Stdio::Inherit; 3],
+        keep_fds: isolate.arena.descriptor().into_iter().collect(),
+        die_with_parent: options.daemon,
+    };
+    let mut theirs = Vec::new();
+    let mut ours = Vec::new();
+    for (slot, wanted) in request.stdio.iter_mut().zip(&options.stdio) {
+        match wanted {
+            1 => *slot = Stdio::Null,
+            2 => {
+                let (our, their) = UnixStream::pair()
+                    .map_err(|error| state(format!("a pipe for the process could not be made: {error}")))?;
+                *slot = Stdio::Fd(their.as_raw_fd());
+                theirs.push(their);
+                ours.push(Some(our));
+                continue;
+            }
+            _ => {}
+        }
+        ours.push(None);
+    }
+    let handles: Vec<Handle> = handles
+        .chunks_exact(2)
+        .map(|pair| Handle { index: u64::from(pair[0]), generation: pair[1] })
+        .collect();
+    let blobs: Vec<&[u8]> = blobs.iter().map(AsRef::as_ref).collect();
+    let bytes = isolate.sent(area, length)?;
+    // The kind stands before the message: a boot block has no slot to say it.
+    let mut message = Vec::with_capacity(bytes.len() + 1);
+    message.push(kind);
+    message.extend_from_slice(bytes);
+    let sealed = envelope::seal(isolate.arena, &isolate.me, &message, &blobs, &handles).map_err(fail)?;
+    let place = options.place;
+    let started = polyproc_family::start(isolate.arena, &isolate.me, sealed.block, !handles.is_empty(), |key| {
+        let name = key.name();
+        // Digits and a name without NUL.
+        if let Ok(text) = CString::new(format!("{place}={}:{}", name & 0xffff_ffff, name >> 32)) {
+            request.env.push(text);
+        }
+        request
+    })
+    .map_err(fail)?;
+    drop(theirs);
+    let fds = ours.into_iter().map(|our| our.map_or(-1, IntoRawFd::into_raw_fd)).collect();
+    Ok(StartedProcess { key: started.key.0 as f64, pid: started.child.pid, fds })
+}
+
+/// In a child: the message that its parent left for it. Its first byte is the kind.
+#[napi]
+pub fn process_boot(env: &Env) -> Result<Option<Received<'_>>> {
+    let isolate = isolate(env)?;
+    match boot::collect(isolate.arena, &isolate.me).map_err(fail)? {
+        Some((block, pins)) => received::unpack(env, &isolate, 0, block, pins).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The name of this process in the family.
+#[napi]
+pub fn process_key(env: &Env) -> Result<f64> {
+    Ok(Key::own(isolate(env)?.arena).0 as f64)
+}
+
+/// How a child of this process ended: its code, or -N for signal N; null while it runs. For a program
+/// that could not be run: 127, with the reason.
+#[napi(object)]
+pub struct Ended {
+    pub code: i32,
+    pub reason: Option<String>,
+}
+
+/// See [`Ended`].
+#[napi]
+pub fn process_exit(env: &Env, key: f64) -> Result<Option<Ended>> {
+    let isolate = isolate(env)?;
+    let exit = children::exit_of(isolate.arena, Key(key as u64)).map_err(fail)?;
+    Ok(exit.map(|exit| Ended {
+        code: exit.status.code(),
+        reason: exit.exec_error.map(|error| std::io::Error::from_raw_os_error(error.errno).to_string()),
+    }))
+}
+
+/// Forgets how a child ended.
+#[napi]
+pub fn process_forget(key: f64) {
+    children::forget(Key(key as u64));
+}
+
+/// True while a process of the family is alive, whoever started it.
+#[napi]
+pub fn process_is_alive(env: &Env, key: f64) -> Result<bool> {
+    let isolate = isolate(env)?;
+    Ok(!children::has_ended(isolate.arena, Key(key as u64)).map_err(fail)?)
+}
+
+/// Sends a signal to a child; false when it has ended. `tree`: also to every descendant.
+#[napi]
+pub fn process_signal(key: f64, signal: i32, tree: bool) -> Result<bool> {
+    let Some(child) = children::running(Key(key as u64)) else { return Ok(false) };
+    let sent = if tree { child.signal_tree(signal).map(|_| ()) } else { child.signal(signal) };
+    match sent {
+        Ok(()) => Ok(true),
+        Err(_) if !child.is_running() => Ok(false),
+        Err(error) => Err(state(format!("the process cannot be signalled: {error}"))),
+    }
+}
+
+/// SIGKILL to a child after so many ms, whatever this process does meanwhile.
+#[napi]
+pub fn process_kill_after(key: f64, ms: u32) {
+    if let Some(child) = children::running(Key(key as u64)) {
+        child.kill_after(u64::from(ms));
+    }
+}
+
+/// CPUs that this process may use.
+#[napi]
+pub fn cpu_count() -> u32 {
+    polyproc_sys::cpu::count()
+}
+
+/// The number of a signal's name, or null.
+#[napi]
+pub fn signal_number(name: String) -> Option<i32> {
+    polyproc_sys::signal::number(&name)
+}
+
+/// The name of a signal's number, or null.
+#[napi]
+pub fn signal_name(number: i32) -> Option<String> {
+    polyproc_sys::signal::name(number).map(str::to_owned)
+}

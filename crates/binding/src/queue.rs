@@ -1,0 +1,194 @@
+//! Queues, by the ids that this isolate gave them.
+//!
+//! Message bytes cross through scratch areas that both sides see; numbers in, numbers out.
+
+use crate::failure::{Result, fail, state};
+use crate::isolate::isolate;
+use crate::received::{self, Received};
+use napi::Env;
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+use polyproc_arena::object::Handle;
+use polyproc_channel::envelope;
+use polyproc_channel::slot::INLINE;
+use polyproc_channel::{Got, Message, Put, Queue};
+
+/// What a put returns.
+const DONE: i32 = 0;
+const FULL: i32 = 1;
+const SHUT_DOWN: i32 = 2;
+/// What a get returns instead of a message.
+const NOTHING: f64 = -1.0;
+const ENDED: f64 = -2.0;
+/// The message is to be fetched by `receive`.
+const LARGE: f64 = -3.0;
+
+fn outcome(put: Put) -> i32 {
+    match put {
+        Put::Done => DONE,
+        Put::Full => FULL,
+        Put::ShutDown => SHUT_DOWN,
+    }
+}
+
+/// Makes a queue, or finds the one of that name; returns its id. `max_size` 0 is no bound.
+#[napi]
+pub fn queue_create(env: &Env, max_size: f64, name: Option<String>) -> Result<u32> {
+    let isolate = isolate(env)?;
+    let queue = Queue::create(isolate.arena, &isolate.me, max_size as u64, name.as_deref()).map_err(fail)?;
+    Ok(isolate.keep(queue))
+}
+
+/// Opens the queue of a handle; returns its id.
+#[napi]
+pub fn queue_open(env: &Env, index: u32, generation: u32) -> Result<u32> {
+    let isolate = isolate(env)?;
+    let handle = Handle { index: u64::from(index), generation };
+    let queue = Queue::open(isolate.arena, &isolate.me, handle).map_err(fail)?;
+    Ok(isolate.keep(queue))
+}
+
+/// Lets go of a queue.
+#[napi]
+pub fn queue_close(env: &Env, id: u32) -> Result<()> {
+    let isolate = isolate(env)?;
+    let queue = isolate.queue(id)?;
+    isolate.queues.borrow_mut()[id as usize] = None;
+    isolate.arena.close(&isolate.me, queue.handle).map_err(fail)
+}
+
+/// The handle of a queue: index and generation.
+#[napi]
+pub fn queue_handle(env: &Env, id: u32) -> Result<Vec<u32>> {
+    let queue = isolate(env)?.queue(id)?;
+    Ok(vec![queue.handle.index as u32, queue.handle.generation])
+}
+
+/// Its bound on items, 0: none.
+#[napi]
+pub fn queue_max_size(env: &Env, id: u32) -> Result<f64> {
+    Ok(isolate(env)?.queue(id)?.most() as f64)
+}
+
+/// Its name, if it has one.
+#[napi]
+pub fn queue_name(env: &Env, id: u32) -> Result<Option<String>> {
+    let isolate = isolate(env)?;
+    let queue = isolate.queue(id)?;
+    polyproc_arena::names::text(isolate.arena, queue.handle.index).map_err(fail)
+}
+
+/// Puts the message in the first `length` bytes of a sending area. 0 done, 1 full, 2 shut down.
+#[napi]
+pub fn queue_put(env: &Env, id: u32, kind: u8, area: u32, length: u32) -> Result<i32> {
+    let isolate = isolate(env)?;
+    let queue = isolate.queue(id)?;
+    let bytes = isolate.sent(area, length)?;
+    if bytes.len() <= INLINE {
+        let put = queue.try_put(isolate.arena, &isolate.me, Message::Inline { kind, bytes });
+        return put.map(outcome).map_err(fail);
+    }
+    put_block(&isolate, &queue, kind, bytes, &[], &[])
+}
+
+/// The same for a message with large buffers or handles (pairs of index and generation) beside it.
+#[napi]
+pub fn queue_put_large(
+    env: &Env,
+    id: u32,
+    kind: u8,
+    area: u32,
+    length: u32,
+    blobs: Vec<Uint8Array>,
+    handles: Vec<u32>,
+) -> Result<i32> {
+    let isolate = isolate(env)?;
+    let queue = isolate.queue(id)?;
+    let bytes = isolate.sent(area, length)?;
+    let blobs: Vec<&[u8]> = blobs.iter().map(AsRef::as_ref).collect();
+    let handles: Vec<Handle> = handles
+        .chunks_exact(2)
+        .map(|pair| Handle { index: u64::from(pair[0]), generation: pair[1] })
+        .collect();
+    put_block(&isolate, &queue, kind, bytes, &blobs, &handles)
+}
+
+fn put_block(
+    isolate: &crate::isolate::Isolate,
+    queue: &Queue,
+    kind: u8,
+    bytes: &[u8],
+    blobs: &[&[u8]],
+    handles: &[Handle],
+) -> Result<i32> {
+    // A full queue is asked before a megabyte is copied for nothing.
+    if !queue.is_writable(isolate.arena).map_err(fail)? {
+        return Ok(FULL);
+    }
+    let sealed = envelope::seal(isolate.arena, &isolate.me, bytes, blobs, handles).map_err(fail)?;
+    let message = Message::Block { kind, block: sealed.block, len: sealed.len, pins: !handles.is_empty() };
+    let put = queue.try_put(isolate.arena, &isolate.me, message);
+    if !matches!(put, Ok(Put::Done)) {
+        isolate.arena.free(&isolate.me, sealed.block).map_err(fail)?;
+    }
+    put.map(outcome).map_err(fail)
+}
+
+/// Takes the next message. A small one is copied to a receiving area: the result is
+/// `kind * 2^32 + length`. Else -1 nothing, -2 ended, -3 fetch it by `receive`.
+#[napi]
+pub fn queue_get(env: &Env, id: u32, area: u32) -> Result<f64> {
+    let isolate = isolate(env)?;
+    let queue = isolate.queue(id)?;
+    let mut buffer = [0; INLINE];
+    match queue.try_get(isolate.arena, &isolate.me, &mut buffer).map_err(fail)? {
+        Got::Empty => Ok(NOTHING),
+        Got::ShutDown => Ok(ENDED),
+        Got::Message(message) if message.block == 0 => {
+            let area = isolate.receiving(area)?;
+            let len = (message.len as usize).min(area.len);
+            // SAFETY: the area is alive and at least that long; the buffer is our own.
+            unsafe { std::ptr::copy_nonoverlapping(buffer.as_ptr(), area.at, len) };
+            Ok(f64::from(message.kind) * 4_294_967_296.0 + len as f64)
+        }
+        Got::Message(message) => {
+            let area = isolate.receiving(area)?;
+            if let Some(len) = received::copy_plain(&isolate, &message, area)? {
+                return Ok(f64::from(message.kind) * 4_294_967_296.0 + len as f64);
+            }
+            received::keep(message);
+            Ok(LARGE)
+        }
+    }
+}
+
+/// Fetches the message that the last get announced.
+#[napi]
+pub fn receive(env: &Env) -> Result<Received<'_>> {
+    received::fetch(env)
+}
+
+/// Messages in the queue.
+#[napi]
+pub fn queue_size(env: &Env, id: u32) -> Result<f64> {
+    let isolate = isolate(env)?;
+    Ok(isolate.queue(id)?.len(isolate.arena).map_err(fail)? as f64)
+}
+
+/// No more puts; those who wait are woken.
+#[napi]
+pub fn queue_shut_down(env: &Env, id: u32) -> Result<()> {
+    let isolate = isolate(env)?;
+    isolate.queue(id)?.shut_down(isolate.arena, &isolate.me).map_err(fail)
+}
+
+/// Makes a queue whose first ticket is chosen: tests go near the wraps of its counters.
+#[napi]
+pub fn queue_create_at(env: &Env, max_size: f64, ticket: f64) -> Result<u32> {
+    if !(1.0..281_474_976_710_655.0).contains(&ticket) {
+        return Err(state("a ticket is 1 to 2^48 - 1"));
+    }
+    let isolate = isolate(env)?;
+    let queue = Queue::create_at(isolate.arena, &isolate.me, max_size as u64, None, ticket as u64);
+    Ok(isolate.keep(queue.map_err(fail)?))
+}

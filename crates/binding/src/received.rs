@@ -1,0 +1,174 @@
+//! Messages that came in a block: copied to a receiving area, or shown to JavaScript where they lie.
+
+use crate::failure::{Result, fail, node, state};
+use crate::isolate::{Area, Isolate, existing, isolate};
+use napi::bindgen_prelude::*;
+use napi::sys;
+use napi_derive::napi;
+use polyproc_channel::{Received as Message, envelope};
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::Arc;
+
+thread_local! {
+    static ANNOUNCED: RefCell<Option<Message>> = const { RefCell::new(None) };
+}
+
+/// A message that was too large for a receiving area, or has buffers or handles beside it.
+#[napi(object)]
+pub struct Received<'a> {
+    pub kind: u8,
+    /// The message proper.
+    pub bytes: ArrayBuffer<'a>,
+    /// Its large buffers, which lie in shared memory.
+    pub blobs: Vec<ArrayBuffer<'a>>,
+    /// Its handles: index and generation each. Open them, then `release` the message.
+    pub handles: Vec<u32>,
+}
+
+/// Copies a message without buffers and handles into an area and frees its block. `None` when it does
+/// not fit or is not plain.
+pub fn copy_plain(isolate: &Isolate, message: &Message, area: Area) -> Result<Option<usize>> {
+    if message.pins {
+        return Ok(None);
+    }
+    let parts = envelope::open(isolate.arena, message.block, false).map_err(fail)?;
+    let (at, len) = parts.message;
+    if !parts.buffers.is_empty() || len as usize > area.len {
+        return Ok(None);
+    }
+    // SAFETY: the area is alive and at least that long.
+    let target = unsafe { std::slice::from_raw_parts_mut(area.at, len as usize) };
+    isolate.arena.map.copy_out(at, target).map_err(fail)?;
+    isolate.arena.free(&isolate.me, message.block).map_err(fail)?;
+    Ok(Some(len as usize))
+}
+
+/// Remembers the message that the next `fetch` asks for.
+pub fn keep(message: Message) {
+    ANNOUNCED.with(|slot| *slot.borrow_mut() = Some(message));
+}
+
+/// A block that JavaScript sees, in one or more pieces; freed with the last of them.
+struct Lent {
+    block: u64,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(arena) = crate::family::joined() {
+            let isolate = existing();
+            arena.reclaim(isolate.as_deref().map(|isolate| &isolate.me), self.block);
+        }
+    }
+}
+
+unsafe extern "C" fn finalize(_: sys::napi_env, _: *mut c_void, hint: *mut c_void) {
+    // SAFETY: the hint is the Arc that `show` leaked for this very buffer, given back once.
+    drop(unsafe { Arc::from_raw(hint.cast::<Lent>()) });
+}
+
+/// Shows `len` bytes of a lent block as an ArrayBuffer, without a copy.
+fn show<'a>(env: &Env, isolate: &Isolate, lent: &Arc<Lent>, at: u64, len: u64) -> Result<ArrayBuffer<'a>> {
+    let mut value = ptr::null_mut();
+    if len == 0 {
+        let mut data = ptr::null_mut();
+        // SAFETY: `env` is the current environment; both places are ours.
+        let status = unsafe { sys::napi_create_arraybuffer(env.raw(), 0, &raw mut data, &raw mut value) };
+        node(status, "napi_create_arraybuffer")?;
+    } else {
+        let data = isolate.arena.map.bytes(at, len).map_err(fail)?.as_ptr().cast::<c_void>();
+        let hint = Arc::into_raw(lent.clone()).cast_mut().cast::<c_void>();
+        // SAFETY: the bytes stay mapped, and ours, until `finalize` gives the last piece back.
+        let status = unsafe {
+            sys::napi_create_external_arraybuffer(
+                env.raw(),
+                data,
+                len as usize,
+                Some(finalize),
+                hint,
+                &raw mut value,
+            )
+        };
+        if status != sys::Status::napi_ok {
+            // SAFETY: not taken over, so given back here.
+            drop(unsafe { Arc::from_raw(hint.cast_const().cast::<Lent>()) });
+            node(status, "napi_create_external_arraybuffer")?;
+        }
+    }
+    // SAFETY: `value` is an ArrayBuffer that was made above.
+    unsafe { ArrayBuffer::from_napi_value(env.raw(), value) }
+        .map_err(|error| state(format!("an ArrayBuffer cannot be shown: {error}")))
+}
+
+/// A copy of `len` bytes of the arena: the message proper is read once and then of no use.
+fn copy<'a>(env: &Env, isolate: &Isolate, at: u64, len: u64) -> Result<ArrayBuffer<'a>> {
+    let (mut data, mut value) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: `env` is the current environment; both places are ours.
+    let status =
+        unsafe { sys::napi_create_arraybuffer(env.raw(), len as usize, &raw mut data, &raw mut value) };
+    node(status, "napi_create_arraybuffer")?;
+    if len > 0 {
+        // SAFETY: the buffer has just been made, `len` bytes long.
+        let target = unsafe { std::slice::from_raw_parts_mut(data.cast::<u8>(), len as usize) };
+        isolate.arena.map.copy_out(at, target).map_err(fail)?;
+    }
+    // SAFETY: `value` is an ArrayBuffer that was made above.
+    unsafe { ArrayBuffer::from_napi_value(env.raw(), value) }
+        .map_err(|error| state(format!("a message cannot be shown: {error}")))
+}
+
+/// The announced message. The block stays until its buffers are collected and `release` was called.
+pub fn fetch<'a>(env: &Env) -> Result<Received<'a>> {
+    let isolate = isolate(env)?;
+    let message = ANNOUNCED.with(|slot| slot.borrow_mut().take()).ok_or_else(|| state("no message was announced"))?;
+    unpack(env, &isolate, message.kind, message.block, message.pins)
+}
+
+/// Takes a block apart for JavaScript.
+pub fn unpack<'a>(
+    env: &Env,
+    isolate: &Isolate,
+    kind: u8,
+    block: u64,
+    pins: bool,
+) -> Result<Received<'a>> {
+    let arena = isolate.arena;
+    let parts = match envelope::open(arena, block, pins) {
+        Ok(parts) => parts,
+        Err(error) => {
+            arena.free(&isolate.me, block).map_err(fail)?;
+            return Err(fail(error));
+        }
+    };
+    let mut handles = Vec::new();
+    if pins {
+        for handle in arena.pinned(block).map_err(fail)? {
+            // Held by this isolate from here on: JavaScript wraps it, or lets go of it.
+            handles.extend([handle.index as u32, handle.generation]);
+        }
+    }
+    if !arena.lend(&isolate.me, block, pins).map_err(fail)? {
+        return Err(state("a message's block is not its receiver's"));
+    }
+    let lent = Arc::new(Lent { block });
+    let bytes = copy(env, isolate, parts.message.0, parts.message.1)?;
+    let mut blobs = Vec::with_capacity(parts.buffers.len());
+    for (at, len) in parts.buffers {
+        blobs.push(show(env, isolate, &lent, at, len)?);
+    }
+    HELD.with(|held| held.borrow_mut().push(lent));
+    Ok(Received { kind, bytes, blobs, handles })
+}
+
+thread_local! {
+    /// Messages whose handles JavaScript has not opened yet; the last one is released first.
+    static HELD: RefCell<Vec<Arc<Lent>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lets go of the handles that the last fetched message carries; its buffers stay as long as they are used.
+#[napi]
+pub fn release() {
+    HELD.with(|held| held.borrow_mut().pop());
+}

@@ -1,0 +1,173 @@
+//! Waiting for a queue or a process: blocking the thread, or as a record that the event loop looks at.
+
+use crate::event_loop;
+use crate::failure::{Fail, Result, fail, state};
+use crate::isolate::{Isolate, isolate};
+use napi::bindgen_prelude::*;
+use napi::sys;
+use napi_derive::napi;
+use polyproc_arena::block_on::{Outcome, block_on};
+use polyproc_arena::wait::{List, Record, Sleeper};
+use polyproc_family::{Key, children};
+use polyproc_sys::{clock, interrupt};
+use std::ptr;
+
+/// What can be waited for.
+enum Target {
+    Getter(polyproc_channel::Queue),
+    Putter(polyproc_channel::Queue),
+    /// The end of a process.
+    End(Key),
+}
+
+/// A worker thread's wait looks up so often, in ns: termination is noticed only by calling JavaScript.
+const WORKER_SLICE: u64 = 50_000_000;
+
+fn target(isolate: &Isolate, what: u8, id: f64) -> Result<Target> {
+    match what {
+        0 => Ok(Target::Getter(isolate.queue(id as u32)?)),
+        1 => Ok(Target::Putter(isolate.queue(id as u32)?)),
+        2 => Ok(Target::End(Key(id as u64))),
+        _ => Err(state("nothing can be waited for by that number")),
+    }
+}
+
+impl Target {
+    fn list(&self, isolate: &Isolate) -> List {
+        match self {
+            Self::Getter(queue) => queue.getters(isolate.arena),
+            Self::Putter(queue) => queue.putters(isolate.arena),
+            Self::End(key) => children::waiters(isolate.arena, *key),
+        }
+    }
+
+    fn is_ready(&self, isolate: &Isolate) -> polyproc_arena::Result<bool> {
+        match self {
+            Self::Getter(queue) => queue.is_readable(isolate.arena),
+            Self::Putter(queue) => queue.is_writable(isolate.arena),
+            Self::End(key) => match children::exit_of(isolate.arena, *key) {
+                Ok(exit) => Ok(exit.is_some()),
+                Err(_) => children::has_ended(isolate.arena, *key),
+            },
+        }
+    }
+}
+
+/// Blocks until the thing is ready: 0. After `timeout` ms (negative: never): 1. Cut short by a signal
+/// that the process listens for, where `interruptible`, or by the end of this thread: 2.
+#[napi]
+pub fn wait_sync(env: &Env, what: u8, id: f64, timeout: f64, interruptible: bool) -> Result<u8> {
+    let isolate = isolate(env)?;
+    let target = target(&isolate, what, id)?;
+    let list = target.list(&isolate);
+    let deadline = (timeout >= 0.0).then(|| clock::now().saturating_add((timeout * 1e6) as u64));
+    let worker = isolate.is_worker.get();
+    let before = if interruptible { interrupt::watch() } else { 0 };
+    let outcome = block_on(
+        isolate.arena,
+        &isolate.me,
+        list,
+        deadline,
+        worker.then_some(WORKER_SLICE),
+        || target.is_ready(&isolate),
+        || if worker { is_ending(&isolate) } else { interruptible && interrupt::count() != before },
+    );
+    Ok(match outcome.map_err(fail)? {
+        Outcome::Ready => 0,
+        Outcome::TimedOut => 1,
+        Outcome::Stopped => 2,
+    })
+}
+
+/// Calls a JavaScript function that does nothing: it fails when this thread is being terminated.
+fn is_ending(isolate: &Isolate) -> bool {
+    let pulse = isolate.pulse.get();
+    if pulse.is_null() {
+        return false;
+    }
+    let mut function = ptr::null_mut();
+    // SAFETY: the reference was made by `set_pulse` in this environment.
+    let status = unsafe { sys::napi_get_reference_value(isolate.env, pulse, &raw mut function) };
+    if status != sys::Status::napi_ok {
+        return true;
+    }
+    let mut this = ptr::null_mut();
+    // SAFETY: the place is ours.
+    unsafe { sys::napi_get_undefined(isolate.env, &raw mut this) };
+    let mut result = ptr::null_mut();
+    // SAFETY: we are inside a call from JavaScript on this thread, so calling back is allowed.
+    let status = unsafe {
+        sys::napi_call_function(isolate.env, this, function, 0, ptr::null(), &raw mut result)
+    };
+    status != sys::Status::napi_ok
+}
+
+/// Sets the function that does nothing, for waits in worker threads.
+#[napi]
+pub fn set_pulse(env: &Env, pulse: Function<'_, (), ()>) -> Result<()> {
+    let isolate = isolate(env)?;
+    let mut reference = ptr::null_mut();
+    // SAFETY: the function is alive during this call; the reference is kept as long as the environment.
+    let status = unsafe { sys::napi_create_reference(env.raw(), pulse.raw(), 1, &raw mut reference) };
+    crate::failure::node(status, "napi_create_reference")?;
+    isolate.pulse.set(reference);
+    Ok(())
+}
+
+/// Begins to wait in the event loop; returns the number of the wait. The caller must look once more.
+/// From now on the function given to `on_call` hears of it, and the process stays alive.
+#[napi]
+pub fn wait_begin(env: &Env, what: u8, id: f64) -> Result<f64> {
+    let isolate = isolate(env)?;
+    let target = target(&isolate, what, id)?;
+    event_loop::start(env, &isolate)?;
+    let record = isolate
+        .arena
+        .enter_list(&isolate.me, target.list(&isolate), Sleeper::Isolate, 0)
+        .map_err(fail)?;
+    isolate.waits.borrow_mut().push(record);
+    event_loop::update(&isolate);
+    Ok(record.0 as f64)
+}
+
+/// Ends a wait. If it was woken and nobody has looked since, the next in the list is woken instead.
+#[napi]
+pub fn wait_end(env: &Env, what: u8, id: f64, wait: f64) -> Result<()> {
+    let isolate = isolate(env)?;
+    let record = Record(wait as u64);
+    {
+        let mut waits = isolate.waits.borrow_mut();
+        let Some(at) = waits.iter().position(|known| *known == record) else {
+            return Err(state("no such wait"));
+        };
+        waits.remove(at);
+    }
+    event_loop::update(&isolate);
+    let woken = isolate.arena.leave_list(&isolate.me, record).map_err(fail)?;
+    if woken && let Ok(target) = target(&isolate, what, id) {
+        isolate.arena.wake_one(&isolate.me, target.list(&isolate)).map_err(fail)?;
+    }
+    Ok(())
+}
+
+/// The waits that were called and must look now.
+#[napi]
+pub fn waits_called(env: &Env) -> Result<Vec<f64>> {
+    let isolate = isolate(env)?;
+    isolate.arena.take_dirty(&isolate.me).map_err(fail)?;
+    let mut called = Vec::new();
+    for record in isolate.waits.borrow().iter() {
+        if isolate.arena.is_called(*record).map_err(fail)? {
+            isolate.arena.acknowledge(*record).map_err(fail)?;
+            called.push(record.0 as f64);
+        }
+    }
+    Ok(called)
+}
+
+/// Sets the function that is called when a wait must look.
+#[napi]
+pub fn on_call(env: &Env, listener: Function<'_, (), ()>) -> Result<()> {
+    let isolate = isolate(env)?;
+    event_loop::prepare(env, &isolate, listener.raw()).map_err(|error: Fail| error)
+}
