@@ -1,5 +1,10 @@
 //! What a start costs its caller, with a small heap and a large one.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "what was measured is for whoever reads the output"
+)]
+
 mod common;
 
 use common::{PATIENCE, program};
