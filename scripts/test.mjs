@@ -4,7 +4,7 @@
 //   npm test                       every suite
 //   npm test -- cargo              one suite by name, or several
 //   npm test -- ava codec          the ava files whose path contains "codec"
-//   npm run chaos                  also the suites that run for long
+//   npm run chaos                  also the suites that run for long; POLYPROC_CHAOS=1 tells tests to take their time
 //
 // --no-native leaves the addon as it is, --loose goes on in spite of type errors: for work on one part while another is in pieces.
 
@@ -41,7 +41,7 @@ function run(suite) {
     const started = Date.now()
     // A group of its own: whatever a suite leaves running ends with it.
     const child = spawn(program, rest, {
-      cwd: root, detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...suite.env },
+      cwd: root, detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...(flags.has('--chaos') ? { POLYPROC_CHAOS: '1' } : {}), ...suite.env },
     })
     const killGroup = signal => { try { process.kill(-child.pid, signal) } catch { /* it is gone */ } }
     let output = ''

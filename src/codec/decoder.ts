@@ -233,7 +233,11 @@ export class Decoder implements ShapeReader {
     this.settle(place, array)
     for (let i = 0; i < length; i += 1) {
       const next = this.bytes[this.at]
-      if (next === HOLE) {
+      // Numbers are read here, where they need not become objects on the heap to be returned.
+      if (next === FLOAT64) {
+        this.readByte()
+        array.push(this.readFloat64())
+      } else if (next === HOLE) {
         this.readByte()
         array.length = i + 1
       } else if (next === SPARSE_REST) {

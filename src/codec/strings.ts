@@ -15,21 +15,42 @@ export function isLatin1(text: string): boolean {
 const TABLE_SIZE = 1024
 const TABLE_LIMIT = 24
 const table: string[] = new Array<string>(TABLE_SIZE).fill('')
+/** The bytes of the strings in the table, so that comparing does not take a string apart. */
+const tableBytes = new Uint8Array(TABLE_SIZE * TABLE_LIMIT)
 
 /** The Latin-1 string of `length` bytes at `start`. The caller has checked the bounds. */
 export function readLatin1(bytes: Buffer, start: number, length: number): string {
   if (length > TABLE_LIMIT) return bytes.toString('latin1', start, start + length)
   if (length === 0) return ''
-  let hash = length
-  for (let i = 0; i < length; i += 1) hash = (Math.imul(hash, 31) + bytes[start + i]!) | 0
-  const slot = (hash ^ (hash >>> 15)) & (TABLE_SIZE - 1)
+  // The first, the middle and the last few bytes tell most strings apart.
+  const last = start + length - 1
+  let hash = length + (bytes[start]! << 5) + (bytes[(start + last) >> 1]! << 9)
+  hash = Math.imul(hash, 31) + bytes[last]!
+  if (length > 2) hash = Math.imul(hash, 31) + bytes[last - 1]! + (bytes[last - 2]! << 4)
+  const slot = (hash ^ (hash >>> 11)) & (TABLE_SIZE - 1)
   const known = table[slot]!
+  const home = slot * TABLE_LIMIT
   if (known.length === length) {
     let i = 0
-    while (i < length && known.charCodeAt(i) === bytes[start + i]) i += 1
+    while (i < length && tableBytes[home + i] === bytes[start + i]) i += 1
     if (i === length) return known
   }
-  return (table[slot] = bytes.toString('latin1', start, start + length))
+  for (let i = 0; i < length; i += 1) tableBytes[home + i] = bytes[start + i]!
+  return (table[slot] = length <= 12 ? joined(bytes, start, length) : bytes.toString('latin1', start, start + length))
+}
+
+/** Makes a string of up to 12 units out of fours, which stays in compiled code; longer ones would be left in pieces. */
+function joined(bytes: Buffer, start: number, length: number): string {
+  let text = ''
+  let at = start
+  const end = start + length
+  for (; at + 4 <= end; at += 4) text += String.fromCharCode(bytes[at]!, bytes[at + 1]!, bytes[at + 2]!, bytes[at + 3]!)
+  switch (end - at) {
+    case 1: return text + String.fromCharCode(bytes[at]!)
+    case 2: return text + String.fromCharCode(bytes[at]!, bytes[at + 1]!)
+    case 3: return text + String.fromCharCode(bytes[at]!, bytes[at + 1]!, bytes[at + 2]!)
+    default: return text
+  }
 }
 
 /** The string of `units` code units of two bytes at `start`. */
