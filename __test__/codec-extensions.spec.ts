@@ -97,7 +97,10 @@ test('a function is described once a message', t => {
 
 test('an extension that refuses is heard', t => {
   function refused() {}
-  t.throws(() => toBytes({ refused }, extensions), { message: /captured variable `secret`/ })
+  const message = 'captured variable `secret` cannot be sent'
+  t.throws(() => toBytes(refused, extensions), { message })
+  const nested = t.throws(() => toBytes([{ refused }], extensions, 'args'), { instanceOf: SerializationError, message: `args[0].refused: ${message}` })
+  t.is(nested.path, 'args[0].refused')
 })
 
 test('what a function captures is part of the path', t => {

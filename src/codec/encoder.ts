@@ -7,7 +7,8 @@
 import { BufferTable, isBlob, isDetached, isResizable, maxByteLength } from './buffers.js'
 import { viewTypeOf } from './classify.js'
 import { encodeOther } from './encode-builtins.js'
-import type { Extensions, FunctionDescription } from './extensions.js'
+import { SerializationError } from '../errors.js'
+import type { Extensions, FunctionDescription, FunctionExtension } from './extensions.js'
 import { BLOB_BYTES, BufferEntry, Flag, Kind, Tag, viewTypes } from './format.js'
 import { adviceFor, Refusal } from './refusal.js'
 import { shrink } from './scratch.js'
@@ -295,7 +296,7 @@ export class Encoder extends Writer {
   private writeFunction(fn: (...args: never) => unknown): void {
     const extension = this.extensions.fn
     if (extension === undefined) throw new Refusal(fn, adviceFor(fn))
-    const { head, body, needs }: FunctionDescription = extension.describe(fn)
+    const { head, body, needs } = describe(extension, fn)
     if (needs !== undefined && needs.length > 0) {
       this.needs ??= new Set()
       for (const url of needs) this.needs.add(url)
@@ -388,6 +389,15 @@ export class Encoder extends Writer {
         this.copy(bytes)
       }
     }
+  }
+}
+
+/** What an extension says of a function; an error of its own is kept, and gets the path to the function. */
+function describe(extension: FunctionExtension, fn: (...args: never) => unknown): FunctionDescription {
+  try {
+    return extension.describe(fn)
+  } catch (error) {
+    throw error instanceof SerializationError ? new Refusal(fn, error.message, error) : error
   }
 }
 

@@ -12,8 +12,9 @@ export class Refusal extends Error {
   readonly value: unknown
   readonly reason: string
 
-  constructor(value: unknown, reason: string) {
-    super(reason)
+  /** @param cause An extension's own error about the value, which then stands in place of ours. */
+  constructor(value: unknown, reason: string, cause?: SerializationError) {
+    super(reason, { cause })
     this.value = value
     this.reason = reason
   }
@@ -132,6 +133,9 @@ export function toSerializationError(error: unknown, root: unknown, start: strin
   if (error instanceof Refusal) {
     const path = findPath(root, error.value, start, extensions)
     const where = path === '' ? '' : `${path}: `
+    if (error.cause instanceof SerializationError) {
+      return path === '' ? error.cause : new SerializationError(where + error.cause.message, path, { cause: error.cause })
+    }
     return new SerializationError(`${where}${nounOf(error.value)} cannot be sent${error.reason === '' ? '' : `: ${error.reason}`}`, path)
   }
   if (error instanceof RangeError && /call stack/.test(error.message)) {
