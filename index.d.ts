@@ -52,6 +52,9 @@ export interface MemoryUsage {
   members: number
 }
 
+/** The kind of an object, by its handle. */
+export declare function objectKind(index: number, generation: number): number
+
 /** Sets the function that is called when a wait must look. */
 export declare function onCall(listener: () => void): void
 
@@ -111,6 +114,9 @@ export declare function queueOpen(index: number, generation: number): number
 
 /** Puts the message in the first `length` bytes of a sending area. 0 done, 1 full, 2 shut down. */
 export declare function queuePut(id: number, kind: number, area: number, length: number): number
+
+/** Puts a message that waited for room, from a copy of its own. */
+export declare function queuePutBytes(id: number, kind: number, bytes: Uint8Array, blobs: Array<Uint8Array>, handles: Array<number>): number
 
 /** The same for a message with large buffers or handles (pairs of index and generation) beside it. */
 export declare function queuePutLarge(id: number, kind: number, area: number, length: number, blobs: Array<Uint8Array>, handles: Array<number>): number

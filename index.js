@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { checkFamily, configureFamily, cpuCount, familyMemory, familyNonce, findFamily, joinAs, onCall, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueGet, queueHandle, queueMaxSize, queueName, queueOpen, queuePut, queuePutLarge, queueShutDown, queueSize, receive, release, scratch, setPulse, setWorker, signalName, signalNumber, version, waitBegin, waitEnd, waitsCalled, waitSync } = nativeBinding
+const { checkFamily, configureFamily, cpuCount, familyMemory, familyNonce, findFamily, joinAs, objectKind, onCall, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueGet, queueHandle, queueMaxSize, queueName, queueOpen, queuePut, queuePutBytes, queuePutLarge, queueShutDown, queueSize, receive, release, scratch, setPulse, setWorker, signalName, signalNumber, version, waitBegin, waitEnd, waitsCalled, waitSync } = nativeBinding
 export { checkFamily }
 export { configureFamily }
 export { cpuCount }
@@ -781,6 +781,7 @@ export { familyMemory }
 export { familyNonce }
 export { findFamily }
 export { joinAs }
+export { objectKind }
 export { onCall }
 export { processBoot }
 export { processExit }
@@ -799,6 +800,7 @@ export { queueMaxSize }
 export { queueName }
 export { queueOpen }
 export { queuePut }
+export { queuePutBytes }
 export { queuePutLarge }
 export { queueShutDown }
 export { queueSize }

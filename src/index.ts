@@ -9,3 +9,7 @@ export {
   DeadlockError, Empty, EOFError, Full, InterruptedError, OutOfMemoryError, PolyprocError, SerializationError, ShutDown,
   StateError, TimeoutError, WorkerLostError,
 } from './errors.js'
+export { fromToken, toToken } from './handles.js'
+export { configure, memoryUsage, type Configuration } from './native.js'
+export { Queue, type Named, type QueueOptions } from './queue.js'
+export type { SyncWaitOptions, WaitOptions } from './waiting.js'

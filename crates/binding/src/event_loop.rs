@@ -10,7 +10,7 @@ use napi::Env;
 use napi::sys;
 use polyproc_arena::primitive::Ordering::Release;
 use polyproc_arena::{member, spin};
-use polyproc_sys::{doorbell, dynamic};
+use polyproc_sys::{clock, doorbell, dynamic};
 use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
@@ -25,6 +25,8 @@ const UV_CHECK: c_int = 2;
 const UV_POLL: c_int = 8;
 const UV_PREPARE: c_int = 9;
 const UV_READABLE: c_int = 1;
+/// Longest stay in the prepare phase, in ns.
+const TURN: u64 = 1_000_000;
 
 macro_rules! libuv {
     ($($name:ident: fn($($arg:ty),*) $(-> $ret:ty)?;)*) => {
@@ -225,13 +227,27 @@ unsafe extern "C" fn on_prepare(handle: Handle) {
     // SAFETY: as above; only plain copies are read.
     let (uv, uv_loop) = unsafe { ((*event_loop).uv, (*event_loop).uv_loop) };
     let (arena, me) = (isolate.arena, &isolate.me);
-    // SAFETY: the loop is running.
-    let sleeps = unsafe { (uv.uv_backend_timeout)(uv_loop) } != 0;
     let dirty = || arena.is_dirty(me);
-    let called = dirty().unwrap_or(true)
-        || sleeps && (spin::until(arena, me, spin::BUDGET, dirty).unwrap_or(true) || !arena.park(me).unwrap_or(false));
-    if called {
+    let turn_ends = clock::now() + TURN;
+    // Whatever is looked at may begin to wait again, so the loop parks only after a look that found
+    // nothing: a loop that sleeps without having parked would not be rung.
+    while !isolate.waits.borrow().is_empty() {
+        if !dirty().unwrap_or(false) {
+            // SAFETY: the loop is running.
+            if unsafe { (uv.uv_backend_timeout)(uv_loop) } == 0 {
+                return;
+            }
+            if !spin::until(arena, me, spin::BUDGET, dirty).unwrap_or(false) && arena.park(me).unwrap_or(true) {
+                return;
+            }
+        }
         look(&isolate);
+        if clock::now() > turn_ends {
+            // Others of this loop have their turn; it must not sleep meanwhile.
+            // SAFETY: as above.
+            let _ = doorbell::ring(unsafe { (*event_loop).bell.1.as_raw_fd() });
+            return;
+        }
     }
 }
 

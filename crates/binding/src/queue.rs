@@ -106,11 +106,46 @@ pub fn queue_put_large(
     let queue = isolate.queue(id)?;
     let bytes = isolate.sent(area, length)?;
     let blobs: Vec<&[u8]> = blobs.iter().map(AsRef::as_ref).collect();
-    let handles: Vec<Handle> = handles
+    put_block(&isolate, &queue, kind, bytes, &blobs, &pairs(&handles))
+}
+
+/// Puts a message that waited for room, from a copy of its own.
+#[napi]
+pub fn queue_put_bytes(
+    env: &Env,
+    id: u32,
+    kind: u8,
+    bytes: Uint8Array,
+    blobs: Vec<Uint8Array>,
+    handles: Vec<u32>,
+) -> Result<i32> {
+    let isolate = isolate(env)?;
+    let queue = isolate.queue(id)?;
+    if bytes.len() <= INLINE && blobs.is_empty() && handles.is_empty() {
+        let message = Message::Inline { kind, bytes: &bytes };
+        return queue.try_put(isolate.arena, &isolate.me, message).map(outcome).map_err(fail);
+    }
+    let blobs: Vec<&[u8]> = blobs.iter().map(AsRef::as_ref).collect();
+    put_block(&isolate, &queue, kind, &bytes, &blobs, &pairs(&handles))
+}
+
+fn pairs(handles: &[u32]) -> Vec<Handle> {
+    handles
         .chunks_exact(2)
         .map(|pair| Handle { index: u64::from(pair[0]), generation: pair[1] })
-        .collect();
-    put_block(&isolate, &queue, kind, bytes, &blobs, &handles)
+        .collect()
+}
+
+/// The kind of an object, by its handle.
+#[napi]
+pub fn object_kind(env: &Env, index: u32, generation: u32) -> Result<u32> {
+    let isolate = isolate(env)?;
+    let index = u64::from(index);
+    let state = isolate.arena.object_state(index).ok();
+    if state.is_none_or(|state| state.generation != generation) {
+        return Err(fail(polyproc_arena::Error::Stale));
+    }
+    Ok(isolate.arena.object_kind(index).map_err(fail)? as u32)
 }
 
 fn put_block(

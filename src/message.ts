@@ -1,0 +1,112 @@
+/**
+ * Messages on their way: a value to the native part and back, with everything that travels beside its bytes.
+ */
+
+import { decode, encode, needsOf, type Extensions, type Message } from './codec/index.js'
+import { flat, handleExtension, pairs } from './handles.js'
+import { native, receiving } from './native.js'
+
+/** What the codec is taught beside plain values. Functions and classes join in `target`. */
+export const extensions: Extensions = { handle: handleExtension }
+
+/** Results of a put. */
+export const Put = { Done: 0, Full: 1, ShutDown: 2 } as const
+/** Results of a get that are no message. */
+const Got = { Nothing: -1, Ended: -2, Large: -3 } as const
+
+/** Nothing is there. */
+export const nothing: unique symbol = Symbol('nothing')
+/** Nothing is there and nothing will come. */
+export const ended: unique symbol = Symbol('ended')
+
+/** Hands an encoded message to `plain`, or to `large` when buffers or handles travel beside its bytes. */
+export function hand<T>(
+  message: Message,
+  plain: (kind: number, area: number, length: number) => T,
+  large: (kind: number, area: number, length: number, blobs: Uint8Array[], handles: number[]) => T,
+): T {
+  return message.blobs.length === 0 && message.handles.length === 0
+    ? plain(message.kind, message.area, message.length)
+    : large(message.kind, message.area, message.length, [...message.blobs], flat(message.handles))
+}
+
+/** A message that waits for room: a copy, for the scratch area is needed by others. */
+export class Waiting {
+  readonly #kind: number
+  readonly #bytes: Buffer
+  readonly #blobs: Uint8Array[]
+  readonly #handles: number[]
+  /** Keeps the objects open whose handles are in the message. */
+  readonly value: unknown
+
+  constructor(message: Message, value: unknown) {
+    this.#kind = message.kind
+    this.#bytes = Buffer.from(message.bytes.subarray(0, message.length))
+    this.#blobs = message.blobs.map(blob => new Uint8Array(blob))
+    this.#handles = flat(message.handles)
+    this.value = message.handles.length > 0 ? value : undefined
+  }
+
+  put(queue: number): number {
+    return native.queuePutBytes(queue, this.#kind, this.#bytes, this.#blobs, this.#handles)
+  }
+}
+
+/** Encodes a value and hands it on; the scratch area is given back whatever happens. */
+export function send<T>(value: unknown, root: string, to: (message: Message) => T): T {
+  const message = encode(value, extensions, root)
+  try {
+    return to(message)
+  } finally {
+    message.release()
+  }
+}
+
+const TWO_32 = 2 ** 32
+let depth = 0
+
+/** Takes the next message of a queue, or {@link nothing}, or {@link ended}. */
+export function take(queue: number): unknown {
+  const mine = depth
+  const area = receiving(mine)
+  const got = native.queueGet(queue, mine)
+  if (got >= 0) {
+    const kind = Math.floor(got / TWO_32)
+    depth = mine + 1
+    try {
+      return decode(kind, area, 0, got - kind * TWO_32, [], [], extensions)
+    } finally {
+      depth = mine
+    }
+  }
+  if (got === Got.Nothing) return nothing
+  if (got === Got.Ended) return ended
+  return read(native.receive(), false)
+}
+
+/** What the native part gives of a large message. */
+interface Received { kind: number; bytes: ArrayBuffer; blobs: ArrayBuffer[]; handles: number[] }
+
+/** The value of a large message. `prefixed`: its first byte is its kind. */
+export function read(received: Received, prefixed: boolean): unknown {
+  const mine = depth
+  depth = mine + 1
+  try {
+    const { kind, bytes } = unwrap(received, prefixed)
+    return decode(kind, bytes, 0, bytes.length, pairs(received.handles), received.blobs, extensions)
+  } finally {
+    depth = mine
+    native.release()
+  }
+}
+
+/** URLs of the modules that a message needs before it can be read. */
+export function needs(received: Received, prefixed: boolean): string[] {
+  const { kind, bytes } = unwrap(received, prefixed)
+  return needsOf(kind, bytes, 0, bytes.length)
+}
+
+function unwrap(received: Received, prefixed: boolean): { kind: number; bytes: Buffer } {
+  const bytes = Buffer.from(received.bytes)
+  return prefixed ? { kind: bytes[0] ?? 0, bytes: bytes.subarray(1) } : { kind: received.kind, bytes }
+}

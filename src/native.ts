@@ -1,0 +1,139 @@
+/**
+ * The native part, and the family that this process belongs to: found or founded when the package is imported, before
+ * anything is mapped, so that whoever is started from now on shares it.
+ */
+
+import { isMainThread } from 'node:worker_threads'
+import * as native from '../index.js'
+import { fromNative } from './errors.js'
+import { onScratch } from './codec/index.js'
+
+export { native }
+
+/** In a child of ours: generation and slot of the place that its parent reserved. Never inherited further. */
+export const PLACE = 'POLYPROC_PLACE'
+
+/** The place that the parent reserved for this process, null in a process that the user started. */
+export const place = takePlace()
+
+function takePlace(): { slot: number; generation: number } | null {
+  const value = process.env[PLACE]
+  if (value === undefined) return null
+  if (isMainThread) delete process.env[PLACE]
+  const [slot, generation] = value.split(':').map(Number)
+  return slot === undefined || generation === undefined ? null : { slot, generation }
+}
+
+/** The name of the variable that leads descendants to the family's memory, and its value. */
+export let variable: { name: string; value: string } | null = null
+
+function adopt(found: { name: string; value: string } | null): void {
+  if (found === null) return
+  variable = found
+  process.env[found.name] = found.value
+}
+
+const VARIABLE = 'POLYPROC_ARENA_V1'
+const named = process.env['POLYPROC_ARENA']
+adopt(native.findFamily(process.env[VARIABLE] ?? null, place === null ? named ?? null : null) ?? null)
+if (place !== null) native.joinAs(place.generation, place.slot)
+configureFromEnvironment()
+
+function configureFromEnvironment(): void {
+  const number = (name: string): number | null => {
+    const text = process.env[name]
+    if (text === undefined || text === '') return null
+    const value = Number(text)
+    if (!Number.isSafeInteger(value) || value <= 0) throw new RangeError(`${name} must be a whole number above 0, not ${text}`)
+    return value
+  }
+  const [bytes, processes, members] = [number('POLYPROC_MAX_BYTES'), number('POLYPROC_MAX_PROCESSES'), number('POLYPROC_MAX_MEMBERS')]
+  if (bytes === null && processes === null && members === null) return
+  try {
+    native.configureFamily(null, bytes, processes, members)
+  } catch (error) {
+    // Loaded a second time in this process (a worker thread): the first has settled it.
+    if ((error as { code?: unknown }).code !== 'ERR_POLYPROC_STATE') throw error
+  }
+}
+
+/** Options of {@link configure}. */
+export interface Configuration {
+  /** Name of the arena that unrelated processes of this user share. Environment: `POLYPROC_ARENA`. */
+  arena?: string | undefined
+  /** Limit on shared memory in bytes; default half of what the machine or the cgroup has. Environment: `POLYPROC_MAX_BYTES`. */
+  maxBytes?: number | undefined
+  /** Limit on processes in the family, at most 512. Environment: `POLYPROC_MAX_PROCESSES`. */
+  maxProcesses?: number | undefined
+  /** Limit on threads in the family, each process's native one included, at most 4096. Environment: `POLYPROC_MAX_MEMBERS`. */
+  maxMembers?: number | undefined
+}
+
+/**
+ * Sets limits of the shared memory, or its name, before the first shared object is made.
+ *
+ * @throws {@link StateError} later than that, or when the family has settled another value. `RangeError` for a number that is
+ * not whole, not above 0, or above the most that is possible.
+ * @example
+ * ```ts
+ * configure({ maxBytes: 512 * 1024 * 1024 })
+ * ```
+ */
+export function configure(options: Configuration): void {
+  const whole = (name: string, value: number | undefined, most: number): number | null => {
+    if (value === undefined) return null
+    if (!Number.isSafeInteger(value) || value <= 0 || value > most) {
+      throw new RangeError(`${name} must be a whole number from 1 to ${most}, not ${value}`)
+    }
+    return value
+  }
+  const bytes = whole('maxBytes', options.maxBytes, 64 * 1024 ** 3)
+  const processes = whole('maxProcesses', options.maxProcesses, 512)
+  const members = whole('maxMembers', options.maxMembers, 4096)
+  adopt(call(() => native.configureFamily(options.arena ?? null, bytes, processes, members)) ?? null)
+}
+
+/** Figures of the shared memory: what OutOfMemoryError is about. Sizes in bytes. */
+export function memoryUsage(): { maxBytes: number; usedBytes: number; objects: number; processes: number; members: number } {
+  join()
+  return call(() => native.familyMemory())
+}
+
+/** Calls into the native part; its failures become errors of this package. */
+export function call<T>(fn: () => T): T {
+  try {
+    return fn()
+  } catch (error) {
+    throw fromNative(error)
+  }
+}
+
+let joined = false
+
+/** Joins the family, once, before the first use of shared memory. */
+export function join(): void {
+  if (joined) return
+  call(() => {
+    if (!isMainThread) {
+      native.setWorker()
+      native.setPulse(() => undefined)
+    }
+    native.scratch(true, 0, receiving(0))
+    onScratch((index, bytes) => { native.scratch(false, index, bytes) })
+  })
+  joined = true
+}
+
+const RECEIVING_BYTES = 64 * 1024
+const areas: Buffer[] = []
+
+/** The area into which messages are copied that are received at that depth of nesting. */
+export function receiving(depth: number): Buffer {
+  let area = areas[depth]
+  if (area === undefined) {
+    area = Buffer.allocUnsafeSlow(RECEIVING_BYTES)
+    areas[depth] = area
+    if (depth > 0) native.scratch(true, depth, area)
+  }
+  return area
+}

@@ -1,0 +1,263 @@
+/**
+ * The queue: first in, first out, between any number of processes and worker threads.
+ */
+
+import { inspect } from 'node:util'
+import { ClosedError, Empty, Full, ShutDown } from './errors.js'
+import { handleOf, registerKind, type Handle, type Shareable } from './handles.js'
+import { ended, hand, nothing, Put, send, take, Waiting } from './message.js'
+import { call, join, native } from './native.js'
+import { Line, notYet, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+
+/** What an object of a name is called by. */
+export interface Named {
+  /**
+   * Finds the object of that kind and name, or makes it; other options must then be equal (StateError names the
+   * difference). Seen by the whole family of processes. 1 to 1024 bytes of UTF-8.
+   */
+  name?: string | undefined
+}
+/** How a queue is made. */
+export interface QueueOptions extends Named {
+  /** Most items in it; 0 (default): bounded by shared memory alone. */
+  maxSize?: number | undefined
+}
+
+const KIND = 1
+/** Queues that are collected without having been closed are let go of. */
+const collected = new FinalizationRegistry<number>(id => { try { native.queueClose(id) } catch { /* the thread is ending */ } })
+
+const full = (): never => { throw new Full('the queue is full') }
+const empty = (): never => { throw new Empty('the queue is empty') }
+const shut = (what: string): never => { throw new ShutDown(`the queue is shut down: ${what}`) }
+
+/** Set while the constructor is to wrap an opened queue instead of making one. */
+let opening: Handle | null = null
+
+/**
+ * First in, first out (a process's own puts in the order of the calls, awaited or not); any number of producers and
+ * consumers in any process or worker thread. A message is a snapshot taken by the call that puts it. A `put` that has
+ * returned is seen at once by every process. Processes may be killed at any moment: no completed put is lost, and what the
+ * dead had in hand goes to somebody else.
+ *
+ * @example
+ * ```ts
+ * const queue = new Queue<number>({ maxSize: 100 })
+ * await queue.put(1)
+ * const item = await queue.get({ timeout: 1000 })
+ * ```
+ */
+export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
+  readonly #native: number
+  readonly #name: string | null
+  readonly #maxSize: number
+  readonly #getters: Line
+  readonly #putters: Line
+  #closed = false
+
+  /** @throws RangeError for a bound that is no whole number; {@link StateError} when the queue of that name has another. */
+  constructor(options: QueueOptions | number = {}) {
+    const { maxSize = 0, name } = typeof options === 'number' ? { maxSize: options } : options
+    if (typeof maxSize !== 'number' || Number.isNaN(maxSize) || (maxSize !== Infinity && maxSize > Number.MAX_SAFE_INTEGER)) {
+      throw new RangeError(`maxSize must be a number, not ${String(maxSize)}`)
+    }
+    const bound = maxSize === Infinity || maxSize <= 0 ? 0 : Math.floor(maxSize)
+    if (name !== undefined && typeof name !== 'string') throw new TypeError('name must be a string')
+    join()
+    const handle = opening
+    this.#native = call(() => handle === null ? native.queueCreate(bound, name ?? null) : native.queueOpen(handle[0], handle[1]))
+    this.#name = handle === null ? name ?? null : native.queueName(this.#native) ?? null
+    this.#maxSize = handle === null ? bound : native.queueMaxSize(this.#native)
+    this.#getters = new Line(What.Getter, () => this.#id())
+    this.#putters = new Line(What.Putter, () => this.#id())
+    collected.register(this, this.#native, this)
+  }
+
+  /** Its name, null without one. */
+  get name(): string | null {
+    return this.#name
+  }
+
+  #id(): number {
+    if (this.#closed) throw new ClosedError('the queue is closed')
+    return this.#native
+  }
+
+  [handleOf](): Handle {
+    return native.queueHandle(this.#id()) as unknown as Handle
+  }
+
+  /** Tries to put; the message is kept for another try when there is no room. */
+  #put(item: T): typeof notYet | undefined | Waiting {
+    const id = this.#id()
+    return send(item, 'item', message => {
+      const put = call(() => hand(message,
+        (kind, area, length) => native.queuePut(id, kind, area, length),
+        (kind, area, length, blobs, handles) => native.queuePutLarge(id, kind, area, length, blobs, handles)))
+      if (put === Put.ShutDown) shut('nothing can be put')
+      return put === Put.Full ? new Waiting(message, item) : undefined
+    })
+  }
+
+  #retry(message: Waiting): undefined | typeof notYet {
+    const put = call(() => message.put(this.#id()))
+    if (put === Put.ShutDown) shut('nothing can be put')
+    return put === Put.Full ? notYet : undefined
+  }
+
+  /** Encodes without trying: others of this thread wait for room already. */
+  #copy(item: T): Waiting {
+    this.#id()
+    return send(item, 'item', message => new Waiting(message, item))
+  }
+
+  /**
+   * Puts an item, waiting while the queue is full.
+   *
+   * @throws {@link SerializationError} at once for what cannot be sent; {@link Full} on timeout; {@link ShutDown}.
+   */
+  put(item: T, options?: WaitOptions): Promise<void> {
+    try {
+      // What is wrong with the options comes before the item is put.
+      if (options !== undefined) {
+        timeoutOf(options)
+        options.signal?.throwIfAborted()
+      }
+      const message = this.#putters.isBusy ? this.#copy(item) : this.#put(item)
+      if (message === undefined) return this.#putters.wait(() => undefined, undefined, full)
+      return this.#putters.wait(() => this.#retry(message as Waiting), options, full)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+  }
+
+  /** As put, blocking this thread. @throws {@link Full} on timeout; {@link InterruptedError}. */
+  putSync(item: T, options?: SyncWaitOptions): void {
+    const timeout = timeoutOf(options)
+    const message = this.#put(item)
+    if (message !== undefined) {
+      waitSync(What.Putter, () => this.#id(), () => this.#retry(message as Waiting), timeout, full)
+    }
+  }
+
+  /** Puts an item if there is room. @throws {@link Full} else. */
+  putNowait(item: T): void {
+    if (!this.tryPut(item)) full()
+  }
+
+  /** Puts an item if there is room; false when the queue is full. */
+  tryPut(item: T): boolean {
+    return this.#put(item) === undefined
+  }
+
+  #take(): T | typeof notYet {
+    const item = call(() => take(this.#id()))
+    if (item === nothing) return notYet
+    if (item === ended) return shut('nothing will come')
+    return item as T
+  }
+
+  /** Takes the first item, waiting for one. @throws {@link Empty} on timeout; {@link ShutDown} when none will come. */
+  get(options?: WaitOptions): Promise<T> {
+    return this.#getters.wait(() => this.#take(), options, empty)
+  }
+
+  /** As get, blocking this thread. @throws {@link Empty} on timeout; {@link InterruptedError}. */
+  getSync(options?: SyncWaitOptions): T {
+    return waitSync(What.Getter, () => this.#id(), () => this.#take(), timeoutOf(options), empty)
+  }
+
+  /** Takes the first item. @throws {@link Empty} when there is none. */
+  getNowait(): T {
+    const item = this.#take()
+    return item === notYet ? empty() : item
+  }
+
+  /** Takes the first item; undefined when there is none. */
+  tryGet(): T | undefined {
+    const item = this.#take()
+    return item === notYet ? undefined : item
+  }
+
+  /** Items in the queue; exact while nobody puts or gets. */
+  qsize(): number {
+    return call(() => native.queueSize(this.#id()))
+  }
+
+  /** True when it has no items. */
+  empty(): boolean {
+    return this.qsize() === 0
+  }
+
+  /** True when it has as many items as it may. */
+  full(): boolean {
+    return this.#maxSize > 0 && this.qsize() >= this.#maxSize
+  }
+
+  /**
+   * No more puts anywhere; gets drain what is left and then throw ShutDown. Twice is harmless.
+   *
+   * @param options `immediate` drops what is left.
+   */
+  shutdown(options: { immediate?: boolean } = {}): void {
+    call(() => { native.queueShutDown(this.#id()) })
+    if (options.immediate === true) while (this.#drop());
+    // Those who wait here look at once.
+    this.#getters.advance()
+    this.#putters.advance()
+  }
+
+  #drop(): boolean {
+    try {
+      const item = take(this.#id())
+      return item !== nothing && item !== ended
+    } catch {
+      // What cannot be read here is gone all the same.
+      return true
+    }
+  }
+
+  /** Lets go of the queue in this process; those who wait here reject with ClosedError. Twice is harmless. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    const error = new ClosedError('the queue was closed while this waited')
+    this.#getters.fail(error)
+    this.#putters.fail(error)
+    collected.unregister(this)
+    call(() => { native.queueClose(this.#native) })
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** Items as they come, until the queue is shut down. Takes nothing ahead. */
+  async *[Symbol.asyncIterator](): AsyncIterableIterator<T> {
+    for (;;) {
+      let item: T
+      try {
+        item = await this.get()
+      } catch (error) {
+        if (error instanceof ShutDown) return
+        throw error
+      }
+      yield item
+    }
+  }
+
+  [inspect.custom](): string {
+    const name = this.#name === null ? '' : ` ${JSON.stringify(this.#name)}`
+    if (this.#closed) return `Queue${name} { closed }`
+    return `Queue${name} { ${this.qsize()}${this.#maxSize > 0 ? ` of ${this.#maxSize}` : ''} items }`
+  }
+}
+
+registerKind(KIND, handle => {
+  opening = handle
+  try {
+    return new Queue()
+  } finally {
+    opening = null
+  }
+})

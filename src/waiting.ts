@@ -1,0 +1,232 @@
+/**
+ * Waiting, in both faces. A synchronous wait is a loop of "try, then sleep in the native part". An asynchronous one is
+ * an entry in a line: each thing that can be waited for has a line of those who wait for it here, in order, and the native
+ * part is asked for one wake-up for the whole line.
+ *
+ * An operation that can finish at once does so for at most a millisecond of a turn of the event loop; after that it
+ * resolves by `setImmediate`, so that a busy `for await` starves no timer.
+ */
+
+import { isMainThread } from 'node:worker_threads'
+import { InterruptedError } from './errors.js'
+import { call, native } from './native.js'
+
+/** How long to wait, and what ends the wait early. */
+export interface WaitOptions {
+  /** Milliseconds; 0 or less: do not wait; omitted, undefined or Infinity: wait for ever. NaN throws RangeError. */
+  timeout?: number | undefined
+  /** Aborting rejects with `signal.reason`; nothing is taken, put or acquired after that. */
+  signal?: AbortSignal | undefined
+}
+/** How long a blocking call may take. */
+export type SyncWaitOptions = Pick<WaitOptions, 'timeout'>
+
+/** What the native part can wait for. */
+export const What = { Getter: 0, Putter: 1, End: 2 } as const
+export type What = (typeof What)[keyof typeof What]
+
+/** "Not yet", of an attempt. */
+export const notYet: unique symbol = Symbol('not yet')
+
+/** The timeout in ms, `Infinity` for none. */
+export function timeoutOf(options: SyncWaitOptions | undefined): number {
+  const timeout = options?.timeout
+  if (timeout === undefined) return Infinity
+  if (typeof timeout !== 'number' || Number.isNaN(timeout)) throw new RangeError(`timeout must be a number of milliseconds, not ${String(timeout)}`)
+  return timeout
+}
+
+/**
+ * Blocks the thread until `attempt` succeeds. `late` makes the result (or throws) when time is up.
+ *
+ * @throws {@link InterruptedError} when SIGINT comes and this process listens for it.
+ */
+export function waitSync<T>(what: What, id: () => number, attempt: () => T | typeof notYet, timeout: number, late: () => T): T {
+  const first = attempt()
+  if (first !== notYet) return first
+  if (timeout <= 0) return late()
+  const end = performance.now() + timeout
+  for (;;) {
+    const left = timeout === Infinity ? -1 : Math.max(0, end - performance.now())
+    const interruptible = isMainThread && process.listenerCount('SIGINT') > 0
+    const outcome = call(() => native.waitSync(what, id(), left, interruptible))
+    if (outcome === 2) throw new InterruptedError('a signal came while this call waited')
+    const result = attempt()
+    if (result !== notYet) return result
+    if (outcome === 1) return late()
+  }
+}
+
+/** Somebody in a line. */
+interface Entry {
+  attempt(): boolean
+  fail(error: unknown): void
+}
+
+const lines = new Map<number, Line>()
+let listening = false
+
+function listen(): void {
+  if (listening) return
+  call(() => { native.onCall(() => { for (const wait of native.waitsCalled()) lines.get(wait)?.advance() }) })
+  listening = true
+}
+
+/** A millisecond's worth of operations may finish in the turn that began them. */
+const TURN = 1
+let turnBegan = 0
+let inTurn = false
+let operations = 0
+
+function isTurnOver(): boolean {
+  if (!inTurn) {
+    inTurn = true
+    operations = 0
+    turnBegan = performance.now()
+    setImmediate(() => { inTurn = false })
+    return false
+  }
+  // The clock costs as much as an operation: look at it now and then.
+  operations += 1
+  return operations % 8 === 0 ? performance.now() - turnBegan > TURN : over()
+}
+
+function over(): boolean {
+  return operations > 64 && performance.now() - turnBegan > TURN
+}
+
+/** Those of this thread who wait for one thing, first come, first served. */
+export class Line {
+  readonly #what: What
+  readonly #id: () => number
+  readonly #entries = new Set<Entry>()
+  #wait: number | null = null
+  #waitId = 0
+
+  /** `id` names the thing to the native part; it throws once the thing is closed here. */
+  constructor(what: What, id: () => number) {
+    this.#what = what
+    this.#id = id
+  }
+
+  /** True when somebody waits: whoever comes now stands behind them. */
+  get isBusy(): boolean {
+    return this.#entries.size > 0
+  }
+
+  /**
+   * Resolves with the result of `attempt` once it has one.
+   *
+   * @param late Makes the result, or throws, when time is up.
+   */
+  wait<T>(attempt: () => T | typeof notYet, options: WaitOptions | undefined, late: () => T): Promise<T> {
+    let timeout: number
+    try {
+      timeout = timeoutOf(options)
+      options?.signal?.throwIfAborted()
+      if (!this.isBusy || timeout <= 0) {
+        const result = attempt()
+        if (result !== notYet) {
+          return isTurnOver() ? new Promise(resolve => { setImmediate(resolve, result) }) : Promise.resolve(result)
+        }
+        if (timeout <= 0) return Promise.resolve(late())
+      }
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+    return this.#stand(attempt, timeout, options?.signal, late)
+  }
+
+  #stand<T>(attempt: () => T | typeof notYet, timeout: number, signal: AbortSignal | undefined, late: () => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let timer: NodeJS.Timeout | null = null
+      const settle = (): void => {
+        this.#entries.delete(entry)
+        if (timer !== null) clearTimeout(timer)
+        signal?.removeEventListener('abort', onAbort)
+      }
+      const entry: Entry = {
+        attempt() {
+          let result: T | typeof notYet
+          try {
+            result = attempt()
+          } catch (error) {
+            entry.fail(error)
+            return true
+          }
+          if (result === notYet) return false
+          settle()
+          resolve(result)
+          return true
+        },
+        fail(error) {
+          settle()
+          reject(error as Error)
+        },
+      }
+      const leave = (end: () => void): void => {
+        settle()
+        try {
+          end()
+        } catch (error) {
+          reject(error as Error)
+        }
+        this.#settleWait()
+      }
+      const onAbort = (): void => { leave(() => { reject(signal?.reason as Error) }) }
+      const begin = performance.now()
+      const tick = (): void => {
+        // A timer may be a little early, and takes no more than 2^31 ms.
+        const left = timeout - (performance.now() - begin)
+        if (left > 0) timer = setTimeout(tick, Math.min(Math.ceil(left), 2 ** 31 - 1))
+        else leave(() => { resolve(late()) })
+      }
+      signal?.addEventListener('abort', onAbort, { once: true })
+      if (timeout !== Infinity) tick()
+      this.#entries.add(entry)
+      try {
+        this.#begin()
+      } catch (error) {
+        entry.fail(error)
+        return
+      }
+      this.advance()
+    })
+  }
+
+  #begin(): void {
+    if (this.#wait !== null) return
+    listen()
+    this.#waitId = this.#id()
+    const wait = call(() => native.waitBegin(this.#what, this.#waitId))
+    this.#wait = wait
+    lines.set(wait, this)
+  }
+
+  /** Lets those in the line try, in order, for at most a millisecond. */
+  advance(): void {
+    const began = performance.now()
+    for (const entry of this.#entries) {
+      if (!entry.attempt()) break
+      if (performance.now() - began > TURN && this.#entries.size > 0) {
+        setImmediate(() => { this.advance() })
+        return
+      }
+    }
+    this.#settleWait()
+  }
+
+  #settleWait(): void {
+    if (this.#wait === null || this.#entries.size > 0) return
+    const wait = this.#wait
+    this.#wait = null
+    lines.delete(wait)
+    call(() => { native.waitEnd(this.#what, this.#waitId, wait) })
+  }
+
+  /** Fails everybody in the line: the thing is closed here. */
+  fail(error: unknown): void {
+    for (const entry of [...this.#entries]) entry.fail(error)
+    this.#settleWait()
+  }
+}
