@@ -1,4 +1,5 @@
 import assert from 'node:assert'
+import { createSecretKey, generateKeyPairSync } from 'node:crypto'
 import test from 'ava'
 import { encode } from '#src/codec/index.js'
 import { assertSame } from './helpers/compare.js'
@@ -159,6 +160,14 @@ test('a DOMException is one', t => {
   t.true(made.reason instanceof DOMException)
   t.deepEqual([made.reason.name, made.reason.message, made.reason.code], ['AbortError', reason.message, 20])
   t.is(made.reason.stack, reason.stack)
+})
+
+test('keys of node:crypto arrive as keys', t => {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519')
+  const keys = [createSecretKey(Buffer.from('secret')), publicKey, privateKey]
+  const made = copy([...keys, keys[0]]) as typeof keys
+  t.true(keys.every((key, i) => made[i]!.equals(key) && made[i]!.type === key.type))
+  t.is(made[0], made[3])
 })
 
 test('nothing of Object.prototype is touched', t => {

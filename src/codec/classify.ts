@@ -10,7 +10,7 @@ import { viewTypes } from './format.js'
 /** Kinds of object. `Derived` stands in the answer of {@link classify} beside the built-in kind that is extended. */
 export const Shape = {
   Plain: 1, Null: 2, Array: 3, Map: 4, Set: 5, Date: 6, RegExp: 7, Error: 8, Url: 9, UrlSearchParams: 10, Boxed: 11,
-  ArrayBuffer: 12, View: 13, DomException: 14, Instance: 15, Refused: 16,
+  ArrayBuffer: 12, View: 13, DomException: 14, Instance: 15, Refused: 16, KeyObject: 17,
 } as const
 
 const byPrototype = new Map<object, number>([
@@ -63,6 +63,7 @@ function brandOf(value: object): number {
   if (types.isDate(value)) return Shape.Date
   if (types.isRegExp(value)) return Shape.RegExp
   if (types.isArrayBuffer(value)) return Shape.ArrayBuffer
+  if (types.isKeyObject(value)) return Shape.KeyObject
   if (types.isBoxedPrimitive(value)) return types.isSymbolObject(value) ? Shape.Refused : Shape.Boxed
   if (
     types.isPromise(value) || types.isWeakMap(value) || types.isWeakSet(value) || types.isSharedArrayBuffer(value)
@@ -94,8 +95,8 @@ export function classify(value: object, prototype: object | null): Classified {
   if (nameOfClass(prototype) === 'DOMException' && value instanceof DOMException) return answer(Shape.DomException, false)
   const brand = brandOf(value)
   if (brand === Shape.Refused) return answer(brand, false)
-  // The error values know their classes themselves.
-  if (brand === Shape.Error) return answer(brand, false)
+  // Errors know their classes themselves, and keys come in classes that Node does not show.
+  if (brand === Shape.Error || brand === Shape.KeyObject) return answer(brand, false)
   if (brand !== 0) return answer(brand, builtinConstructor(prototype) === null)
   if (isObjectPrototype(prototype)) return answer(Shape.Plain, false)
   return answer(Shape.Instance, false)

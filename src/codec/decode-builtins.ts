@@ -52,6 +52,11 @@ export function decodeOther(from: Decoder, tag: number): unknown {
     }
     case Tag.Error: return decodeError(from)
     case Tag.DomException: return decodeDomException(from)
+    case Tag.KeyObject: {
+      const place = from.reserve()
+      const type = readText(from)
+      return from.settle(place, makeKey(type, Buffer.from(readText(from), 'base64')))
+    }
     case Tag.ArrayBuffer: {
       const place = from.reserve()
       return from.settle(place, from.bufferAt(from.readVaruint()).buffer)
@@ -85,6 +90,17 @@ export function decodeOther(from: Decoder, tag: number): unknown {
       return from.readInto(value)
     }
     default: throw new MalformedError(`there is no tag ${tag}`)
+  }
+}
+
+function makeKey(type: string, key: Buffer): object {
+  // Loaded when a key comes: most programs that exchange messages exchange no keys.
+  const crypto = process.getBuiltinModule('node:crypto')
+  switch (type) {
+    case 'secret': return crypto.createSecretKey(key)
+    case 'public': return crypto.createPublicKey({ key, format: 'der', type: 'spki' })
+    case 'private': return crypto.createPrivateKey({ key, format: 'der', type: 'pkcs8' })
+    default: throw new MalformedError('a key has no type')
   }
 }
 

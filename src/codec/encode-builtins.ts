@@ -3,6 +3,7 @@
  * of classes.
  */
 
+import type { KeyObject } from 'node:crypto'
 import { classify, Shape } from './classify.js'
 import { type Encoder, isIndex } from './encoder.js'
 import { encodeDomException, encodeError } from './error-values.js'
@@ -84,6 +85,9 @@ function encodeBuiltin(to: Encoder, value: object, shape: number): void {
     case Shape.DomException:
       encodeDomException(to, value as DOMException)
       return
+    case Shape.KeyObject:
+      encodeKey(to, value as KeyObject)
+      return
     case Shape.Instance:
       to.writeTag(Tag.Instance)
       to.write(classOf(to, value))
@@ -118,6 +122,15 @@ export function classOf(to: Encoder, value: object): (...args: never) => unknown
   const found = extension.classOf(value, constructor)
   if (typeof found === 'string') throw new Refusal(value, found)
   return found
+}
+
+/** A key of `node:crypto`; one of another thread or process must be made of its exported form. */
+function encodeKey(to: Encoder, key: KeyObject): void {
+  const bytes = key.type === 'secret' ? key.export()
+    : key.export(key.type === 'public' ? { format: 'der', type: 'spki' } : { format: 'der', type: 'pkcs8' })
+  to.writeTag(Tag.KeyObject)
+  to.write(key.type)
+  to.write(bytes.toString('base64'))
 }
 
 function unbox(value: object): unknown {

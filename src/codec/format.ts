@@ -104,6 +104,8 @@ export const Tag = {
   /** class, a value of a built-in kind that the class extends, an object with its own properties or undefined. */
   Derived: 0xe2,
   DomException: 0xe3,
+  /** type, exported bytes. */
+  KeyObject: 0xe4,
 } as const
 
 /** Kinds of entry in the table of buffers. */
