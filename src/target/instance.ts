@@ -1,0 +1,52 @@
+/** Which class an object is an instance of, for the codec: the class travels as any function does. */
+
+import type { InstanceExtension } from '../codec/extensions.js'
+import type { AnyFunction } from './inspector.js'
+import { nameOf } from './names.js'
+import { reasonAgainst } from './refuse.js'
+import { parse, type ClassNode } from './syntax.js'
+
+/** Whether a class's text gives its instances private parts, which no other class object can read. */
+const withPrivates = new WeakMap<object, string | null>()
+
+function privateNameOf(type: AnyFunction): string | null {
+  let found = withPrivates.get(type)
+  if (found !== undefined) return found
+  found = null
+  const text = Function.prototype.toString.call(type)
+  if (text.startsWith('class') && text.includes('#')) {
+    try {
+      const statement = parse(`(${text})`, 'script').body[0]
+      const node = statement?.type === 'ExpressionStatement' ? statement.expression as ClassNode : undefined
+      for (const member of node?.body.body ?? []) {
+        if (member.type !== 'StaticBlock' && !member.static && member.key.type === 'PrivateIdentifier') {
+          found = `#${member.key.name}`
+          break
+        }
+      }
+    } catch {
+      // What the parser cannot read is not refused for it.
+    }
+  }
+  withPrivates.set(type, found)
+  return found
+}
+
+/** The codec's question about objects that are neither plain nor the language's own. */
+export const instances: InstanceExtension = {
+  classOf(value, constructor) {
+    const reason = reasonAgainst(value)
+    if (reason !== undefined) return reason
+    if (typeof constructor !== 'function' || (constructor as { prototype?: unknown }).prototype !== Object.getPrototypeOf(value)) {
+      return 'its prototype belongs to no class that could be sent with it; copy what is needed into a plain object'
+    }
+    for (let type: unknown = constructor; typeof type === 'function' && type !== Function.prototype; type = Object.getPrototypeOf(type)) {
+      const name = privateNameOf(type as AnyFunction)
+      if (name !== null) return `the private field ${name} of ${(type as AnyFunction).name === '' ? 'its class' : (type as AnyFunction).name} can only be read by the class; send what is needed to make it anew`
+    }
+    // An instance of one of Node's classes is made by native code, which setting a prototype does not do.
+    const path = nameOf(constructor)
+    if (path !== undefined && path[0] !== 'package' && path[0] !== 'global') return 'it belongs to this process; make one where it is needed, or keep one there in perProcess'
+    return constructor as AnyFunction
+  },
+}
