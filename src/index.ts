@@ -11,5 +11,10 @@ export {
 } from './errors.js'
 export { fromToken, toToken } from './handles.js'
 export { configure, memoryUsage, type Configuration } from './native.js'
+export {
+  activeChildren, cpuCount, currentProcess, isMainProcess, parentProcess, Process, type ModuleTarget, type ProcessOptions,
+  type ProcessSettings, type Target,
+} from './process.js'
 export { Queue, type Named, type QueueOptions } from './queue.js'
+export { perProcess } from './target/index.js'
 export type { SyncWaitOptions, WaitOptions } from './waiting.js'

@@ -2,12 +2,10 @@
  * Messages on their way: a value to the native part and back, with everything that travels beside its bytes.
  */
 
-import { decode, encode, needsOf, type Extensions, type Message } from './codec/index.js'
-import { flat, handleExtension, pairs } from './handles.js'
+import { decode, encode, needsOf, type Message } from './codec/index.js'
+import { flat, pairs } from './handles.js'
 import { native, receiving } from './native.js'
-
-/** What the codec is taught beside plain values. Functions and classes join in `target`. */
-export const extensions: Extensions = { handle: handleExtension }
+import { extensionsOf } from './shipping.js'
 
 /** Results of a put. */
 export const Put = { Done: 0, Full: 1, ShutDown: 2 } as const
@@ -54,7 +52,7 @@ export class Waiting {
 
 /** Encodes a value and hands it on; the scratch area is given back whatever happens. */
 export function send<T>(value: unknown, root: string, to: (message: Message) => T): T {
-  const message = encode(value, extensions, root)
+  const message = encode(value, extensionsOf(), root)
   try {
     return to(message)
   } finally {
@@ -74,7 +72,7 @@ export function take(queue: number): unknown {
     const kind = Math.floor(got / TWO_32)
     depth = mine + 1
     try {
-      return decode(kind, area, 0, got - kind * TWO_32, [], [], extensions)
+      return decode(kind, area, 0, got - kind * TWO_32, [], [], extensionsOf())
     } finally {
       depth = mine
     }
@@ -93,7 +91,7 @@ export function read(received: Received, prefixed: boolean): unknown {
   depth = mine + 1
   try {
     const { kind, bytes } = unwrap(received, prefixed)
-    return decode(kind, bytes, 0, bytes.length, pairs(received.handles), received.blobs, extensions)
+    return decode(kind, bytes, 0, bytes.length, pairs(received.handles), received.blobs, extensionsOf())
   } finally {
     depth = mine
     native.release()

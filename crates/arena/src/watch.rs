@@ -40,6 +40,8 @@ pub fn start(arena: &'static Arena, process: u64) -> Result<()> {
         }
         if let Ok(native) = native {
             loop {
+                // Read before the look around: whoever rings meanwhile makes the wait return at once.
+                let rung = rung(arena);
                 // Damage in one object must not end the watch over the others.
                 let told = crate::arena::locked(&arena.local.ended).clone();
                 let complete = recovery::round(arena, &native).unwrap_or(false);
@@ -49,7 +51,7 @@ pub fn start(arena: &'static Arena, process: u64) -> Result<()> {
                 }
                 arena.free_orphans(&native);
                 let _ = relay(arena);
-                let _ = wait(arena, complete);
+                let _ = wait(arena, rung, complete);
             }
         }
     })
@@ -144,10 +146,16 @@ fn relay(arena: &Arena) -> Result<()> {
     Ok(())
 }
 
-fn wait(arena: &Arena, complete: bool) -> Result<()> {
+fn rung(arena: &Arena) -> u32 {
+    arena
+        .map
+        .flag(arena.layout.process(arena.process_slot()) + process::BELL)
+        .map_or(0, |bell| bell.load(Acquire))
+}
+
+fn wait(arena: &Arena, rung: u32, complete: bool) -> Result<()> {
     let own = arena.process_slot();
     let bell = arena.map.flag(arena.layout.process(own) + process::BELL)?;
-    let rung = bell.load(Acquire);
     let mut words = vec![(bell.futex(), rung)];
     for (k, slot) in neighbours(arena, own, Direction::After).into_iter().enumerate() {
         let life = arena.layout.process(slot) + process::LIFE + k as u64 * process::LIFE_STRIDE;
@@ -158,7 +166,7 @@ fn wait(arena: &Arena, complete: bool) -> Result<()> {
         }
         words.push((life.futex(), seen));
     }
-    // Something rang while we looked around: the next round sees it, for the bell counts.
+    // Marked between the round and the choice of whom to watch.
     if process::all(arena).any(|(slot, state)| state.phase == Phase::Live && process::is_marked(arena, slot)) {
         return Ok(());
     }

@@ -103,6 +103,10 @@ fn place_stdio(stdio: [Stdio; 3]) -> Result<(), Failed> {
             check(Step::Stdio, unsafe {
                 call(libc::SYS_dup3, fd as usize, place, 0, 0)
             })?;
+        } else {
+            // Node marks its own standard streams close-on-exec. One that is closed stays closed.
+            // SAFETY: plain numbers.
+            let _ = unsafe { call(libc::SYS_fcntl, place, libc::F_SETFD as usize, 0, 0) };
         }
     }
     Ok(())

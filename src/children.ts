@@ -1,0 +1,44 @@
+/**
+ * Who this process is to polyproc, and the children that it has started.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { place } from './native.js'
+import type { Process } from './process.js'
+
+/** What a child knows of its parent. */
+export interface ParentInfo { key: number; pid: number; name: string }
+
+/** Children that have been started and whose end has not been seen. */
+export const children = new Set<Process>()
+
+interface Settings {
+  name: string
+  daemon: boolean
+  authKey: Uint8Array<ArrayBuffer>
+  parent: ParentInfo | null
+  /** Started by polyproc. */
+  readonly isChild: boolean
+}
+
+const own: Settings = {
+  name: 'MainProcess', daemon: false, authKey: Uint8Array.from(randomBytes(32)), parent: null, isChild: place !== null,
+}
+
+/** What this process was told at its start. */
+export function settings(): Settings {
+  return own
+}
+
+/** Name and flag of this process. */
+export function currentRecord(): { name: string; daemon: boolean; isMain: boolean } {
+  return { name: own.name, daemon: own.daemon, isMain: own.parent === null }
+}
+
+/** In a child: takes over what the parent said. */
+export function setCurrent(boot: { name: string; daemon: boolean; authKey: Uint8Array; parent: ParentInfo }): void {
+  own.name = boot.name
+  own.daemon = boot.daemon
+  own.authKey = Uint8Array.from(boot.authKey)
+  own.parent = boot.parent
+}

@@ -1,0 +1,79 @@
+/**
+ * The program that a child is: Node with the parent's own flags, and polyproc's entry.
+ */
+
+import { fileURLToPath } from 'node:url'
+import { StateError } from './errors.js'
+import { PLACE, variable } from './native.js'
+import { checkPlace, pathOf, type ProcessSettings } from './process.js'
+
+/** What a standard stream of a child is. */
+export type Stdio = 'inherit' | 'ignore' | 'pipe'
+
+const stdioNumbers: Record<Stdio, number> = { inherit: 0, ignore: 1, pipe: 2 }
+
+/** Flags that would run the parent's program, or something else than ours, in the child; true: a value follows. */
+const dropped = new Map<string, boolean>([
+  ['-e', true], ['--eval', true], ['-p', true], ['--print', true], ['-pe', true], ['-c', false], ['--check', false], ['-i', false],
+  ['--interactive', false], ['--input-type', true], ['--watch', false], ['--watch-path', true], ['--watch-preserve-output', false],
+  ['--run', true], ['--build-snapshot', false], ['--build-snapshot-config', true], ['--env-file', true], ['--env-file-if-exists', true],
+])
+const droppedPrefixes = ['--inspect', '--test', '--experimental-test']
+
+/** The parent's flags without those. */
+export function inheritedFlags(flags: readonly string[]): string[] {
+  const kept: string[] = []
+  for (let k = 0; k < flags.length; k += 1) {
+    const flag = flags[k] as string
+    const name = flag.split('=', 1)[0] as string
+    const hasValue = dropped.get(name)
+    if (hasValue !== undefined) {
+      if (hasValue && !flag.includes('=')) k += 1
+    } else if (!droppedPrefixes.some(prefix => name === prefix || name.startsWith(`${prefix}-`))) kept.push(flag)
+  }
+  return kept
+}
+
+/** Variables that belong to the parent alone. */
+const droppedVariables = new Set(['NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID', 'NODE_TEST_CONTEXT', 'WATCH_REPORT_DEPENDENCIES', PLACE])
+
+function environment(env: NodeJS.ProcessEnv): string[] {
+  const result: string[] = []
+  for (const [name, value] of Object.entries(env)) {
+    if (value !== undefined && !droppedVariables.has(name) && name !== variable?.name) result.push(`${name}=${value}`)
+  }
+  if (variable === null) throw new StateError('the family’s shared memory cannot be reached')
+  result.push(`${variable.name}=${variable.value}`)
+  return result
+}
+
+function stdioOf(stdio: ProcessSettings['stdio']): number[] {
+  const three = Array.isArray(stdio) ? stdio as readonly Stdio[] : Array<Stdio>(3).fill((stdio ?? 'inherit') as Stdio)
+  if (three.length !== 3) throw new TypeError('stdio must be one word, or three for stdin, stdout and stderr')
+  return three.map(word => {
+    const number = stdioNumbers[word]
+    if (number === undefined) throw new TypeError(`stdio must be 'inherit', 'ignore' or 'pipe', not ${JSON.stringify(word)}`)
+    return number
+  })
+}
+
+const entry = fileURLToPath(new URL('./entry/child.js', import.meta.url))
+
+/** What the native part needs to start a child. */
+export function programFor(options: ProcessSettings, daemon: boolean): {
+  exec: string; argv: string[]; env: string[]; cwd?: string; stdio: number[]; daemon: boolean; place: string
+} {
+  const exec = options.execPath === undefined ? process.execPath : pathOf(options.execPath)
+  const cwd = options.cwd === undefined ? undefined : pathOf(options.cwd)
+  const flags = options.execArgv === undefined ? inheritedFlags(process.execArgv) : [...options.execArgv]
+  checkPlace(exec, cwd)
+  return {
+    exec,
+    argv: [exec, ...flags, entry],
+    env: environment(options.env ?? process.env),
+    ...(cwd === undefined ? {} : { cwd }),
+    stdio: stdioOf(options.stdio),
+    daemon,
+    place: PLACE,
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * What the codec is taught for one message: shared objects, functions and classes, instances of classes.
+ */
+
+import type { Extensions, FunctionDescription, FunctionExtension } from './codec/index.js'
+import { handleExtension } from './handles.js'
+import { Arrival, instances, Shipment } from './target/index.js'
+
+type AnyFunction = (...args: never) => unknown
+
+/** The functions of one message; most have none, so what they need is made when the first is met. */
+class Functions implements FunctionExtension {
+  #shipment: Shipment | null = null
+  #arrival: Arrival | null = null
+
+  describe(fn: AnyFunction): FunctionDescription {
+    this.#shipment ??= new Shipment()
+    return this.#shipment.describe(fn)
+  }
+
+  create(head: unknown): AnyFunction {
+    this.#arrival ??= new Arrival()
+    return this.#arrival.create(head)
+  }
+
+  fill(fn: AnyFunction, body: unknown): void {
+    this.#arrival?.fill(fn, body)
+  }
+}
+
+/** For one message, in either direction. */
+export function extensionsOf(): Extensions {
+  return { handle: handleExtension, fn: new Functions(), instance: instances }
+}
