@@ -10,7 +10,9 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const fix = process.argv.includes('--fix')
 const checks = [
   ['cargo', 'fmt', '--all', ...(fix ? [] : ['--check'])],
-  ['cargo', 'clippy', '--workspace', '--all-targets', '--quiet', '--', '-D', 'warnings'],
+  ['cargo', 'clippy', '--workspace', '--exclude', 'polyproc-binding', '--all-targets', '--quiet', '--', '-D', 'warnings'],
+  // The binding has no tests of its own, and napi's macros make nothing in a test build.
+  ['cargo', 'clippy', '-p', 'polyproc-binding', '--quiet', '--', '-D', 'warnings'],
   ['node_modules/.bin/tsc', '-p', 'tsconfig.json'],
   ['node_modules/.bin/eslint', '--max-warnings', '0', ...(fix ? ['--fix'] : []), '.'],
 ]

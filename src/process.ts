@@ -119,7 +119,7 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
   #stderr: Readable | null = null
 
   /** @throws TypeError for options of the wrong kind. */
-  constructor(options: ProcessOptions<A> = {} as ProcessOptions<A>) {
+  constructor(options: ProcessOptions<A> = {}) {
     const line = new Line(What.End, () => this.#key())
     if (describing !== null) {
       const { name, daemon, authKey, key, pid, kind } = describing
@@ -252,7 +252,7 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
       entries: entryUrls(),
       argv: process.argv.slice(1),
       type: this.constructor === Process ? null : this.constructor as new () => Process,
-      fields: { ...this as object } as Record<string, unknown>,
+      fields: { ...this as object },
       target: targetOf(options.target),
       args: [...options.args ?? []],
     }
@@ -378,12 +378,12 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
     let self: Process
     try {
       // The subclass's constructor ran in the parent; its fields come with the message.
-      self = Reflect.construct(Process, [], type) as Process
+      self = Reflect.construct(Process as new () => Process, [], type)
     } finally {
       describing = null
     }
     Object.assign(self, boot.fields)
-    if (typeof boot.target === 'function') self.#options = { target: boot.target, args: boot.args } as ProcessOptions
+    if (typeof boot.target === 'function') self.#options = { target: boot.target, args: boot.args }
     return self
   }
 

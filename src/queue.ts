@@ -127,7 +127,7 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
       if (message === undefined) return this.#putters.wait(() => undefined, undefined, full)
       return this.#putters.wait(() => this.#retry(message as Waiting), options, full)
     } catch (error) {
-      return Promise.reject(error as Error)
+      return Promise.reject(error)
     }
   }
 

@@ -132,7 +132,7 @@ export class Line {
         if (timeout <= 0) return Promise.resolve(late())
       }
     } catch (error) {
-      return Promise.reject(error as Error)
+      return Promise.reject(error)
     }
     return this.#stand(attempt, timeout, options?.signal, late)
   }
@@ -161,7 +161,7 @@ export class Line {
         },
         fail(error) {
           settle()
-          reject(error as Error)
+          reject(error)
         },
       }
       const leave = (end: () => void): void => {
@@ -169,7 +169,7 @@ export class Line {
         try {
           end()
         } catch (error) {
-          reject(error as Error)
+          reject(error)
         }
         this.#settleWait()
       }

@@ -53,7 +53,7 @@ async function load({ module, export: name = 'default' }: ModuleTarget): Promise
 }
 
 async function begin(): Promise<() => unknown> {
-  registerPackage(polyproc as unknown as Record<string, unknown>)
+  registerPackage(polyproc)
   join()
   const received = call(() => native.processBoot())
   if (received === null || received === undefined) throw new polyproc.StateError('this process was not given anything to run: its parent ended before it had begun')

@@ -59,6 +59,20 @@ function isWritten(holder: object, key: PropertyKey, text: string): boolean {
   return !method.startsWith('class') && !method.startsWith('function') && text.includes(method)
 }
 
+/** What the computed names of a class's methods were, found by the methods' text. */
+export function computedKeys(fn: AnyFunction, { place: { script }, keyed }: Plan): string[] {
+  return keyed.map(member => {
+    const holder = (member.static ? fn : (fn as { prototype?: unknown }).prototype) as object
+    const text = script.text.slice(member.start, member.end).replace(/^static(?:\s|\/\*[^]*?\*\/)*/, '')
+    const key = Reflect.ownKeys(holder).find(candidate => {
+      const item = Object.getOwnPropertyDescriptor(holder, candidate)
+      const method: unknown = member.kind === 'get' ? item?.get : member.kind === 'set' ? item?.set : item?.value
+      return typeof method === 'function' && Function.prototype.toString.call(method) === text
+    })
+    return (key === undefined ? undefined : keyToText(key)) ?? `@@gone:${member.start}`
+  })
+}
+
 function collect(holder: object, keys: readonly PropertyKey[]): Properties | undefined {
   if (keys.length === 0) return undefined
   return keys.map(key => {

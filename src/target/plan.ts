@@ -5,7 +5,7 @@
 
 import type { Place } from './scripts.js'
 import { contains, firstFrom, type Binding, type Lexical, type Reference, type Scope } from './scopes.js'
-import type { AnyNode, ClassNode } from './syntax.js'
+import type { AnyNode, ClassNode, MethodDefinition } from './syntax.js'
 
 /** A variable that a function uses and somebody else declares. */
 export interface Capture {
@@ -45,6 +45,8 @@ export interface Plan {
   readonly renamed: boolean
   /** Static parts of a class that are not run again where it arrives: their values travel. */
   readonly dropped: readonly AnyNode[]
+  /** Methods of a class whose computed names travel as what they were: V8 keeps nothing for an expression that has been evaluated. */
+  readonly keyed: readonly MethodDefinition[]
 }
 
 export interface Obstacle {
@@ -73,6 +75,9 @@ function makePlan(place: Place): Plan {
     member.type === 'StaticBlock' || (member.type === 'PropertyDefinition' && member.static)) : []
   const skipped: AnyNode[] = [...dropped]
   if (isClass(node) && node.superClass != null) skipped.push(node.superClass)
+  const keyed = isClass(node) ? node.body.body.filter((member): member is MethodDefinition =>
+    member.type === 'MethodDefinition' && member.computed && !isPlainKey(member.key)) : []
+  for (const { key } of keyed) skipped.push(key)
   const isSkipped = (at: number): boolean => skipped.some(item => contains(item, at))
 
   const byBinding = new Map<Binding | string, Reference[]>()
@@ -93,8 +98,9 @@ function makePlan(place: Place): Plan {
       key = name
     } else {
       const home = binding.scope.node
-      if (home.start >= node.start && home.end <= node.end && !(binding.init === node && binding.kind !== 'own-name')) continue
-      if (binding.init === node) {
+      const isOwnName = binding.init === node && binding.kind === 'function'
+      if (home.start >= node.start && home.end <= node.end && !isOwnName) continue
+      if (isOwnName) {
         // Its own name, seen from inside: the name of the function expression that it becomes means the same.
         if (binding.writes.length === 0) continue
         renamed = true
@@ -149,12 +155,17 @@ function makePlan(place: Place): Plan {
   }
   if (obstacle === null && isTainted(around)) obstacle = { kind: 'eval', name: 'eval', at: node.start }
   return {
-    place, form: formOf(place), strict: isStrict(place, around), captures, unresolved: [...unresolved], lexicals: own, assigns, obstacle, renamed, dropped,
+    place, form: formOf(place), strict: isStrict(place, around), captures, unresolved: [...unresolved], lexicals: own, assigns, obstacle, renamed, dropped, keyed,
   }
 }
 
 export function isClass(node: AnyNode): node is ClassNode {
   return node.type === 'ClassDeclaration' || node.type === 'ClassExpression'
+}
+
+/** A literal, or a symbol of the language: the same everywhere. */
+function isPlainKey(key: AnyNode): boolean {
+  return key.type === 'Literal' || (key.type === 'MemberExpression' && key.object.type === 'Identifier' && key.object.name === 'Symbol' && !key.computed)
 }
 
 function formOf({ node, method }: Place): Form {

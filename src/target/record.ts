@@ -35,6 +35,8 @@ export interface ValueHead {
   readonly named?: Readonly<Record<string, NamePath>>
   /** Captured values that computed names of a class need. */
   readonly early?: Readonly<Record<string, unknown>>
+  /** Computed names of a class's methods, as text. */
+  readonly keys?: readonly string[]
 }
 
 export interface ValueBody {

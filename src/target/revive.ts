@@ -28,6 +28,7 @@ interface Environment {
   readonly base: AnyFunction
   readonly early: Readonly<Record<string, unknown>>
   readonly imports: Readonly<Record<string, unknown>>
+  readonly keys: readonly PropertyKey[]
 }
 
 /** What is remembered of a function that arrived, to send it on. */
@@ -162,7 +163,7 @@ export class Arrival implements FunctionExtension {
       imports[name] = exported === '*' ? namespace : namespace[exported]
     }
     const base = function (): void { /* stands in for the superclass until it is known */ }
-    const environment: Environment = { set: () => undefined, base, early: head.early ?? {}, imports }
+    const environment: Environment = { set: () => undefined, base, early: head.early ?? {}, imports, keys: (head.keys ?? []).map(keyFromText) }
     const made = factory.run(environment)
     const fn = takeFrom(made, code)
     if (fn.name !== head.name) Object.defineProperty(fn, 'name', { value: head.name, configurable: true })

@@ -9,7 +9,7 @@ import { isClass, type Capture } from './plan.js'
 import { inspect, type AnyFunction } from './inspector.js'
 import { needOf, type Need } from './modules.js'
 import { nameOf, type NamePath } from './names.js'
-import { ownProperties, prototypeProperties, superclassOf } from './own.js'
+import { computedKeys, ownProperties, prototypeProperties, superclassOf } from './own.js'
 import { makerOf } from './per-process.js'
 import type { BoundBody, CellRecord, ReferenceHead, ValueBody, ValueHead } from './record.js'
 import { noCodeGeneration, boundOrigin, canGenerateCode, originOf, referenceOrigin, type Origin } from './revive.js'
@@ -239,6 +239,7 @@ export class Shipment implements FunctionExtension {
     const head: ValueHead = {
       t: 'value', id: subject.id, code: this.codeFor(code), name: fn.name, keep,
       ...(Object.keys(named).length > 0 ? { named } : {}), ...(Object.keys(early).length > 0 ? { early } : {}),
+      ...(plan.keyed.length > 0 ? { keys: computedKeys(fn, plan) } : {}),
     }
     return { head, body: this.valueBody(fn, code, captured, cells, own, plan.dropped.length > 0 ? fn : undefined), needs: needsOf(code, named) }
   }

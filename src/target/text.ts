@@ -104,11 +104,12 @@ export function writeCode(plan: Plan, layout: Layout, stand: Stand, id: string):
   for (const name of stands) names.push(name)
   const cells = layout.cells.map(capture => capture.name)
   const variables = [...names, ...cells.map(cellName), ...layout.imports.map(capture => capture.name)]
-  const fill = variables.map(name => `case ${JSON.stringify(name)}:${name}=v;break;`).join('')
+  const [key, value] = [`${stand.env}_key`, `${stand.env}_value`]
+  const fill = variables.map(name => `case ${JSON.stringify(name)}:${name}=${value};break;`).join('')
   const { line, column } = script.position(start)
   const wrap = form === 'method' || form === 'getter' || form === 'setter'
   const head = `(function(${stand.env}){${plan.strict ? '"use strict";' : ''}${variables.length === 0 ? '' : `let ${variables.join(',')};`}`
-    + `${stand.env}.set=function(n,v){switch(n){${fill}}};`
+    + `${stand.env}.set=function(${key},${value}){switch(${key}){${fill}}};`
     // Computed names of a class are evaluated when it is made.
     + `${layout.values.filter(item => item.early).map(item => `${item.name}=${stand.env}.early[${JSON.stringify(item.name)}];`).join('')}`
     + `${layout.imports.map(item => `${item.name}=${stand.env}.imports[${JSON.stringify(item.name)}];`).join('')}return(${wrap ? '{' : ''}`
@@ -136,13 +137,14 @@ function addCellEdits(edits: Edit[], { uses }: Capture, cell: string): void {
   }
 }
 
-function addClassEdits(edits: Edit[], { dropped }: Plan, node: ClassNode, stand: Stand, text: string): void {
+function addClassEdits(edits: Edit[], { dropped, keyed }: Plan, node: ClassNode, stand: Stand, text: string): void {
   const { superClass } = node
   // The real one is put in its place afterwards: it may be a class that leads back to this one.
   if (superClass != null && !(superClass.type === 'Literal' && superClass.value === null)) {
     const { start, end } = outerParentheses(text, superClass.start, superClass.end)
     edits.push({ start, end, text: `${stand.env}.base`.padEnd(end - start) })
   }
+  keyed.forEach(({ key: { start, end } }, i) => edits.push({ start, end, text: `${stand.env}.keys[${i}]` }))
   const privates: string[] = []
   for (const member of dropped) {
     if (member.type === 'PropertyDefinition' && member.key.type === 'PrivateIdentifier') {
@@ -151,8 +153,8 @@ function addClassEdits(edits: Edit[], { dropped }: Plan, node: ClassNode, stand:
     } else edits.push({ start: member.start, end: member.end, text: blank(text.slice(member.start, member.end)) })
   }
   if (privates.length > 0) {
-    const sets = privates.map(name => `if("#${name}" in p)this.#${name}=p["#${name}"];`).join('')
-    edits.push({ start: node.end - 1, end: node.end - 1, text: `;static{${stand.env}.privates=p=>{${sets}}}` })
+    const sets = privates.map(name => `if("#${name}" in ${stand.env}_value)this.#${name}=${stand.env}_value["#${name}"];`).join('')
+    edits.push({ start: node.end - 1, end: node.end - 1, text: `;static{${stand.env}.privates=${stand.env}_value=>{${sets}}}` })
   }
 }
 

@@ -78,7 +78,13 @@ impl Member {
     /// The member of a name that this thread owns.
     #[must_use]
     pub fn of(layout: &Layout, name: Name) -> Self {
-        Self { name, slot: layout.member(name.slot()), depth: Cell::new(0), patience: Cell::new(u32::MAX), records: Default::default() }
+        Self {
+            name,
+            slot: layout.member(name.slot()),
+            depth: Cell::new(0),
+            patience: Cell::new(u32::MAX),
+            records: Default::default(),
+        }
     }
 
     /// From now on this member gives up on a section after about 20 ms with `Busy`: for recovery, which
@@ -134,7 +140,15 @@ impl Arena {
             committed: (0..bits).map(|_| AtomicU64::new(0)).collect(),
             ..Local::default()
         };
-        Self { map, layout, nonce, fd, process: AtomicU64::new(0), local, kinds: table }
+        Self {
+            map,
+            layout,
+            nonce,
+            fd,
+            process: AtomicU64::new(0),
+            local,
+            kinds: table,
+        }
     }
 
     /// The slot of this process and its generation (`generation << 32 | slot`).
@@ -166,7 +180,10 @@ impl Arena {
         let note = me.slot + member::NOTES + depth * 8;
         let entered = section::enter(&self.map, self, at, me.name, note, me.patience.get())?;
         me.depth.set(depth + 1);
-        Ok(Guard { entered: Some(entered), depth: &me.depth })
+        Ok(Guard {
+            entered: Some(entered),
+            depth: &me.depth,
+        })
     }
 
     /// Claims a member slot for a thread of this process.
@@ -197,7 +214,11 @@ impl Arena {
             }
             self.raise(header::MEMBERS_HIGH, slot + 1)?;
             let generation = state.generation.wrapping_add(1).max(1);
-            let taken = State { generation, process, phase: Phase::Live };
+            let taken = State {
+                generation,
+                process,
+                phase: Phase::Live,
+            };
             // SYNC: SeqCst CAS acquires what recovery released when it freed the slot.
             if word.cas(seen, taken.pack()).is_ok() {
                 // What the last member left there has been settled; this one begins with nothing.
@@ -221,7 +242,14 @@ impl Arena {
         let state = State::unpack(seen);
         if state.generation == me.name.generation() && state.phase == Phase::Live {
             // SYNC: releases all that this member wrote to whoever recovers it.
-            let _ = word.cas(seen, State { phase: Phase::Left, ..state }.pack());
+            let _ = word.cas(
+                seen,
+                State {
+                    phase: Phase::Left,
+                    ..state
+                }
+                .pack(),
+            );
         }
         crate::watch::call(self, state.process)
     }
@@ -244,7 +272,9 @@ impl Arena {
     /// # Errors
     /// `Corrupt` when it is not `me`'s.
     pub fn lend(&self, me: &Member, block: Offset, pins: bool) -> Result<bool> {
-        let Some(native) = self.native() else { return Ok(false) };
+        let Some(native) = self.native() else {
+            return Ok(false);
+        };
         let to = crate::blocks::Side::owned(native).with_pins(pins);
         self.hand_over(block, crate::blocks::Side::owned(me.name).with_pins(pins), to)
     }
@@ -301,7 +331,11 @@ impl Arena {
             return Err(Error::Corrupt("no such member slot"));
         }
         // SYNC: Acquire pairs with the CAS that claims or frees the slot.
-        Ok(State::unpack(self.map.word(self.layout.member(slot) + member::STATE)?.load(Acquire)))
+        Ok(State::unpack(
+            self.map
+                .word(self.layout.member(slot) + member::STATE)?
+                .load(Acquire),
+        ))
     }
 
     /// Members, as (slot, state), that are in use.

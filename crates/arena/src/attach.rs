@@ -69,27 +69,44 @@ impl Family {
             )));
         }
         let prefix = format!("polyproc/{}/{}/{name}/", layout::VERSION, proc_info::euid());
-        let _turn = take_turn(&format!("polyproc/{}/{}/{name}.lock", layout::VERSION, proc_info::euid()))?;
-        let members = abstract_socket::list(&prefix)
-            .map_err(|error| Error::System("reading /proc/net/unix", error))?;
+        let _turn = take_turn(&format!(
+            "polyproc/{}/{}/{name}.lock",
+            layout::VERSION,
+            proc_info::euid()
+        ))?;
+        let members =
+            abstract_socket::list(&prefix).map_err(|error| Error::System("reading /proc/net/unix", error))?;
         for member in members {
             let mut parts = member[prefix.len()..].split('/');
             let (Some(nonce), Some(fd), Some(pid)) = (parts.next(), parts.next(), parts.next()) else {
                 continue;
             };
-            if let (Ok(nonce), Ok(fd), Ok(pid)) =
-                (u64::from_str_radix(nonce, 16), fd.parse::<i32>(), pid.parse::<u32>())
-                && let Ok(memfd) = Memfd::open_of(pid, fd)
+            if let (Ok(nonce), Ok(fd), Ok(pid)) = (
+                u64::from_str_radix(nonce, 16),
+                fd.parse::<i32>(),
+                pid.parse::<u32>(),
+            ) && let Ok(memfd) = Memfd::open_of(pid, fd)
                 && verify(&memfd, nonce).is_ok()
             {
-                return Self { memfd, nonce, created: false, _name: None }.announce(&prefix);
+                return Self {
+                    memfd,
+                    nonce,
+                    created: false,
+                    _name: None,
+                }
+                .announce(&prefix);
             }
         }
         Self::create()?.announce(&prefix)
     }
 
     fn announce(mut self, prefix: &str) -> Result<Self> {
-        let name = format!("{prefix}{:x}/{}/{}", self.nonce, self.memfd.raw(), proc_info::pid());
+        let name = format!(
+            "{prefix}{:x}/{}/{}",
+            self.nonce,
+            self.memfd.raw(),
+            proc_info::pid()
+        );
         let held = abstract_socket::hold(&name)
             .map_err(|error| Error::System("announcing the named arena", error))?;
         self._name = Some(held);
@@ -122,8 +139,15 @@ impl Family {
         for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
         }
-        memfd.write_at(0, &bytes).map_err(|error| Error::System("writing the arena's header", error))?;
-        Ok(Self { memfd, nonce, created: true, _name: None })
+        memfd
+            .write_at(0, &bytes)
+            .map_err(|error| Error::System("writing the arena's header", error))?;
+        Ok(Self {
+            memfd,
+            nonce,
+            created: true,
+            _name: None,
+        })
     }
 
     fn inherited(value: &str) -> Result<Self> {
@@ -136,14 +160,24 @@ impl Family {
             _ => None,
         };
         let Some(((nonce, fd), (pid, _start))) = parsed else {
-            return Err(Error::State(format!("{VARIABLE}={value} is not what polyproc writes there")));
+            return Err(Error::State(format!(
+                "{VARIABLE}={value} is not what polyproc writes there"
+            )));
         };
         let mut tried = Vec::new();
         // SAFETY: the number was passed down for this; it is believed only after all checks.
-        match unsafe { Memfd::adopt(fd) }.map_err(|error| error.to_string()).and_then(|memfd| {
-            verify(&memfd, nonce).map(|()| memfd)
-        }) {
-            Ok(memfd) => return Ok(Self { memfd, nonce, created: false, _name: None }),
+        match unsafe { Memfd::adopt(fd) }
+            .map_err(|error| error.to_string())
+            .and_then(|memfd| verify(&memfd, nonce).map(|()| memfd))
+        {
+            Ok(memfd) => {
+                return Ok(Self {
+                    memfd,
+                    nonce,
+                    created: false,
+                    _name: None,
+                });
+            }
             Err(why) => tried.push(format!("descriptor {fd} of this process: {why}")),
         }
         let mut ancestors = vec![pid];
@@ -156,7 +190,14 @@ impl Family {
                 .map_err(|error| error.to_string())
                 .and_then(|memfd| verify(&memfd, nonce).map(|()| memfd))
             {
-                Ok(memfd) => return Ok(Self { memfd, nonce, created: false, _name: None }),
+                Ok(memfd) => {
+                    return Ok(Self {
+                        memfd,
+                        nonce,
+                        created: false,
+                        _name: None,
+                    });
+                }
                 Err(why) => tried.push(format!("descriptor {fd} of process {pid}: {why}")),
             }
         }
@@ -191,9 +232,15 @@ impl Family {
         child: Option<u64>,
         kinds: &[(usize, &'static dyn Kind)],
     ) -> Result<(&'static Arena, Member)> {
-        let size = self.memfd.len().map_err(|error| Error::System("fstat of the arena", error))?;
+        let size = self
+            .memfd
+            .len()
+            .map_err(|error| Error::System("fstat of the arena", error))?;
         let mapping = Mapping::of(&self.memfd, size as usize).map_err(|error| {
-            Error::System("mapping the family's shared memory (is the address space limited, ulimit -v?)", error)
+            Error::System(
+                "mapping the family's shared memory (is the address space limited, ulimit -v?)",
+                error,
+            )
         })?;
         let mapping = Box::leak(Box::new(mapping));
         // SAFETY: the mapping is leaked, so it stays for the life of the process.
@@ -203,7 +250,13 @@ impl Family {
         Box::leak(Box::new(self));
         polyproc_sys::memory::commit(fd, 0, 2 * UNIT)
             .map_err(|error| Error::System("committing the arena's header", error))?;
-        let arena = Box::leak(Box::new(Arena::over(map, Layout::of(size), nonce, Some(fd), kinds)));
+        let arena = Box::leak(Box::new(Arena::over(
+            map,
+            Layout::of(size),
+            nonce,
+            Some(fd),
+            kinds,
+        )));
         arena.settle(limits)?;
         let pid = proc_info::pid();
         let process = match child {
@@ -212,8 +265,14 @@ impl Family {
         };
         let at = arena.layout.process(process & 0xffff_ffff);
         arena.ensure_table(at, layout::PROCESS)?;
-        arena.map.word(at + process::START)?.store(proc_info::start_time(pid).unwrap_or(0), Relaxed);
-        arena.map.word(at + process::NS)?.store(proc_info::pid_namespace(), Relaxed);
+        arena
+            .map
+            .word(at + process::START)?
+            .store(proc_info::start_time(pid).unwrap_or(0), Relaxed);
+        arena
+            .map
+            .word(at + process::NS)?
+            .store(proc_info::pid_namespace(), Relaxed);
         arena.set_process(process);
         watch::start(arena, process)?;
         let member = arena.join_member()?;
@@ -229,9 +288,24 @@ impl Arena {
     pub fn settle(&self, limits: Limits) -> Result<()> {
         let half = polyproc_sys::memory::limit_bytes() / 2;
         let wanted = [
-            (header::MAX_BYTES, "maxBytes", limits.max_bytes, half.clamp(layout::LEAST_SIZE / 4, self.layout.size)),
-            (header::MAX_PROCESSES, "maxProcesses", limits.max_processes, self.layout.processes_len),
-            (header::MAX_MEMBERS, "maxMembers", limits.max_members, self.layout.members_len),
+            (
+                header::MAX_BYTES,
+                "maxBytes",
+                limits.max_bytes,
+                half.clamp(layout::LEAST_SIZE / 4, self.layout.size),
+            ),
+            (
+                header::MAX_PROCESSES,
+                "maxProcesses",
+                limits.max_processes,
+                self.layout.processes_len,
+            ),
+            (
+                header::MAX_MEMBERS,
+                "maxMembers",
+                limits.max_members,
+                self.layout.members_len,
+            ),
         ];
         for (word, what, asked, default) in wanted {
             let value = if asked == 0 { default } else { asked };
@@ -256,7 +330,11 @@ fn verify(memfd: &Memfd, nonce: u64) -> std::result::Result<(), String> {
         return Err("it is not an arena".into());
     }
     if word(1) != layout::VERSION {
-        return Err(format!("it has layout {}, this package has {}", word(1), layout::VERSION));
+        return Err(format!(
+            "it has layout {}, this package has {}",
+            word(1),
+            layout::VERSION
+        ));
     }
     if word(2) != nonce {
         return Err("it belongs to another family".into());
@@ -277,7 +355,10 @@ fn take_turn(lock: &str) -> Result<Held> {
                 return Err(Error::System("looking for the named arena", error));
             }
             Err(error) if polyproc_sys::clock::now() > end => {
-                return Err(Error::System("another process has been joining the named arena for 5 s", error));
+                return Err(Error::System(
+                    "another process has been joining the named arena for 5 s",
+                    error,
+                ));
             }
             Err(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
         }

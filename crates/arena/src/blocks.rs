@@ -79,7 +79,11 @@ impl Side {
     /// Held by an object, no handles in it.
     #[must_use]
     pub fn held(object: u64, tag: u64) -> Self {
-        Self::Held { object, tag: tag & TAG, pins: false }
+        Self::Held {
+            object,
+            tag: tag & TAG,
+            pins: false,
+        }
     }
 
     /// The same, with handles or without.
@@ -87,7 +91,11 @@ impl Side {
     pub fn with_pins(self, with: bool) -> Self {
         match self {
             Self::Owned { name, .. } => Self::Owned { name, pins: with },
-            Self::Held { object, tag, .. } => Self::Held { object, tag, pins: with },
+            Self::Held { object, tag, .. } => Self::Held {
+                object,
+                tag,
+                pins: with,
+            },
             other => other,
         }
     }
@@ -95,7 +103,10 @@ impl Side {
     /// True when the block begins with a table of handles.
     #[must_use]
     pub fn pins(self) -> bool {
-        matches!(self, Self::Owned { pins: true, .. } | Self::Held { pins: true, .. })
+        matches!(
+            self,
+            Self::Owned { pins: true, .. } | Self::Held { pins: true, .. }
+        )
     }
 
     /// From the word in shared memory; what no member would write counts as retired.
@@ -108,7 +119,11 @@ impl Side {
                 let name = (word >> 32) << 32 | (word >> 8 & 0xfff);
                 Name::from_word(name).map_or(Self::Retired, |name| Self::Owned { name, pins })
             }
-            2 => Self::Held { object: word >> 42, tag: word >> 5 & TAG, pins },
+            2 => Self::Held {
+                object: word >> 42,
+                tag: word >> 5 & TAG,
+                pins,
+            },
             _ => Self::Retired,
         }
     }
@@ -140,7 +155,9 @@ pub fn size_of_class(class: usize) -> u64 {
 }
 
 fn class_of(bytes: u64) -> usize {
-    (bytes.max(LEAST).div_ceil(LEAST)).next_power_of_two().trailing_zeros() as usize
+    (bytes.max(LEAST).div_ceil(LEAST))
+        .next_power_of_two()
+        .trailing_zeros() as usize
 }
 
 /// Where a block's side word is, and how large the block is.
@@ -168,15 +185,25 @@ impl Arena {
             Use::Class { class, .. } if class < CLASSES => {
                 let size = size_of_class(class);
                 let index = block % UNIT / size;
-                if block % UNIT % size != 0 || index >= per_unit(class) {
+                if !(block % UNIT).is_multiple_of(size) || index >= per_unit(class) {
                     return Err(Error::Corrupt("a block begins inside another"));
                 }
                 let side = self.layout.side_word(unit, index);
-                Ok(Place { side, size, unit, class: Some(class) })
+                Ok(Place {
+                    side,
+                    size,
+                    unit,
+                    class: Some(class),
+                })
             }
-            Use::Run(len) if block % UNIT == 0 && unit + len <= self.layout.units_len => {
+            Use::Run(len) if block.is_multiple_of(UNIT) && unit + len <= self.layout.units_len => {
                 let side = self.layout.side_word(unit, 0);
-                Ok(Place { side, size: len * UNIT, unit, class: None })
+                Ok(Place {
+                    side,
+                    size: len * UNIT,
+                    unit,
+                    class: None,
+                })
             }
             _ => Err(Error::Corrupt("no block begins there")),
         }
@@ -188,7 +215,9 @@ impl Arena {
     /// `Corrupt` when no block begins there.
     pub fn side(&self, block: Offset) -> Result<Side> {
         // SYNC: Acquire pairs with the CAS or commit that gave the block its owner.
-        Ok(Side::unpack(self.map.word(self.place(block)?.side)?.load(Acquire)))
+        Ok(Side::unpack(
+            self.map.word(self.place(block)?.side)?.load(Acquire),
+        ))
     }
 
     /// A block of at least `bytes`, owned by `me`. Its contents are whatever stood there.
@@ -198,7 +227,10 @@ impl Arena {
     pub fn alloc(&self, me: &Member, bytes: u64) -> Result<Offset> {
         if bytes > LARGEST_CLASS {
             if bytes > self.layout.size {
-                return Err(Error::OutOfMemory { wanted: bytes, limit: self.max_bytes() });
+                return Err(Error::OutOfMemory {
+                    wanted: bytes,
+                    limit: self.max_bytes(),
+                });
             }
             return Ok(self.take_run(me, bytes.div_ceil(UNIT))? * UNIT);
         }
@@ -222,7 +254,9 @@ impl Arena {
     /// Claims a block that is said to be free.
     fn claim(&self, me: &Member, block: Offset, class: usize) -> Result<bool> {
         let unit = block / UNIT;
-        let side = self.map.word(self.layout.side_word(unit, block % UNIT / size_of_class(class)))?;
+        let side = self
+            .map
+            .word(self.layout.side_word(unit, block % UNIT / size_of_class(class)))?;
         let owned = Side::owned(me.name).pack();
         // SYNC: acquires what the last owner released when it freed the block.
         if side.cas(Side::Free.pack(), owned).is_err() {
@@ -241,7 +275,9 @@ impl Arena {
     fn refill(&self, class: usize) -> Result<bool> {
         let low = self.layout.data / UNIT;
         let high = self.mark(header::UNITS_HIGH, self.layout.units_len);
-        let cursor = self.local.cursors[class].load(Std::Relaxed).clamp(low, high.max(low));
+        let cursor = self.local.cursors[class]
+            .load(Std::Relaxed)
+            .clamp(low, high.max(low));
         for (from, to) in [(cursor, high), (low, cursor)] {
             let mut unit = from;
             while unit < to {
@@ -250,7 +286,10 @@ impl Arena {
                         unit += len;
                         continue;
                     }
-                    Use::Class { class: found, full: false } if found == class => {
+                    Use::Class {
+                        class: found,
+                        full: false,
+                    } if found == class => {
                         if self.stock(class, unit)? {
                             self.local.cursors[class].store(unit, Std::Relaxed);
                             return Ok(true);
@@ -334,10 +373,7 @@ impl Arena {
     ///
     /// # Errors
     /// `Corrupt`.
-    pub fn each_block(
-        &self,
-        mut visit: impl FnMut(Offset, u64, Side) -> Result<()>,
-    ) -> Result<()> {
+    pub fn each_block(&self, mut visit: impl FnMut(Offset, u64, Side) -> Result<()>) -> Result<()> {
         let mut unit = self.layout.data / UNIT;
         let high = self.mark(header::UNITS_HIGH, self.layout.units_len);
         while unit < high {

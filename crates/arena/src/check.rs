@@ -39,8 +39,13 @@ pub struct Report {
 /// # Errors
 /// `Corrupt` when it cannot be walked.
 pub fn usage(arena: &Arena) -> Result<Report> {
-    let mut report = Report { committed_bytes: arena.committed_bytes(), ..Report::default() };
-    report.processes = process::all(arena).filter(|(_, s)| s.phase == process::Phase::Live).count() as u64;
+    let mut report = Report {
+        committed_bytes: arena.committed_bytes(),
+        ..Report::default()
+    };
+    report.processes = process::all(arena)
+        .filter(|(_, s)| s.phase == process::Phase::Live)
+        .count() as u64;
     report.members = arena.members().count() as u64;
     let high = arena.mark(header::OBJECTS_HIGH, arena.layout.objects_len);
     for index in 1..high {
@@ -63,8 +68,13 @@ pub fn usage(arena: &Arena) -> Result<Report> {
 /// # Errors
 /// `Corrupt` when it cannot even be walked.
 pub fn check(arena: &Arena) -> Result<Report> {
-    let mut report = Report { committed_bytes: arena.committed_bytes(), ..Report::default() };
-    report.processes = process::all(arena).filter(|(_, s)| s.phase == process::Phase::Live).count() as u64;
+    let mut report = Report {
+        committed_bytes: arena.committed_bytes(),
+        ..Report::default()
+    };
+    report.processes = process::all(arena)
+        .filter(|(_, s)| s.phase == process::Phase::Live)
+        .count() as u64;
     report.members = arena.members().count() as u64;
     check_members(arena, &mut report)?;
     check_objects(arena, &mut report)?;
@@ -82,11 +92,15 @@ fn check_section(arena: &Arena, at: u64, what: &str, report: &mut Report) -> Res
             // Allowed at rest: the next one to enter takes it over. Its log must be whole.
             let count = arena.map.word(at + 8)?.load(Relaxed);
             if count > crate::section::MOST_WRITES as u64 {
-                report.faults.push(format!("the section of {what} has a log of {count} entries"));
+                report
+                    .faults
+                    .push(format!("the section of {what} has a log of {count} entries"));
             }
         }
     } else if lock != 0 {
-        report.faults.push(format!("the section of {what} names nobody: {lock:#x}"));
+        report
+            .faults
+            .push(format!("the section of {what} names nobody: {lock:#x}"));
     }
     Ok(())
 }
@@ -94,7 +108,10 @@ fn check_section(arena: &Arena, at: u64, what: &str, report: &mut Report) -> Res
 fn check_members(arena: &Arena, report: &mut Report) -> Result<()> {
     for (slot, state) in arena.members() {
         if state.phase == member::Phase::Live && process::is_dead(arena, state.process) {
-            report.faults.push(format!("member {slot} is alive in dead process slot {}", state.process));
+            report.faults.push(format!(
+                "member {slot} is alive in dead process slot {}",
+                state.process
+            ));
         }
     }
     Ok(())
@@ -110,7 +127,10 @@ fn check_objects(arena: &Arena, report: &mut Report) -> Result<()> {
         report.objects += 1;
         let at = arena.layout.object(index);
         if state.phase != Phase::Live {
-            report.faults.push(format!("object {index} is {:?} by member slot {}", state.phase, state.slot));
+            report.faults.push(format!(
+                "object {index} is {:?} by member slot {}",
+                state.phase, state.slot
+            ));
             continue;
         }
         let mut holders = 0;
@@ -122,18 +142,24 @@ fn check_objects(arena: &Arena, report: &mut Report) -> Result<()> {
                 holders += 1;
                 let phase = process::state(arena, slot)?.phase;
                 if matches!(phase, process::Phase::Free | process::Phase::Dead) {
-                    report.faults.push(format!("object {index} is held by process slot {slot}, which is {phase:?}"));
+                    report.faults.push(format!(
+                        "object {index} is held by process slot {slot}, which is {phase:?}"
+                    ));
                 }
             }
         }
         let copies = arena.map.word(at + object::IN_FLIGHT)?.load(Relaxed);
         if holders == 0 && copies == 0 {
-            report.faults.push(format!("object {index} lives though nobody holds it"));
+            report
+                .faults
+                .push(format!("object {index} lives though nobody holds it"));
         }
         for (offset, what) in [(object::BODY, "body"), (object::NAME, "name")] {
             let block = arena.map.word(at + offset)?.load(Relaxed);
             if block != 0 && arena.side(block)? != Side::held(index, BODY_TAG) {
-                report.faults.push(format!("the {what} of object {index} is not its own"));
+                report
+                    .faults
+                    .push(format!("the {what} of object {index} is not its own"));
             }
         }
         check_section(arena, at + object::SECTION, &format!("object {index}"), report)?;
@@ -153,16 +179,22 @@ fn check_list(arena: &Arena, index: u64, list: u64, report: &mut Report) -> Resu
         }
         let owner = Name::from_word(arena.map.word(at)?.load(Relaxed));
         if owner.is_none_or(|owner| arena.is_dead(owner)) {
-            report.faults.push(format!("a waiter of object {index} is dead: {owner:?}"));
+            report
+                .faults
+                .push(format!("a waiter of object {index} is dead: {owner:?}"));
         }
         if arena.map.word(at + 24)?.load(Relaxed) != previous {
-            report.faults.push(format!("the waiters of object {index} are linked wrongly"));
+            report
+                .faults
+                .push(format!("the waiters of object {index} are linked wrongly"));
         }
         previous = at;
         at = arena.map.word(at + 16)?.load(Relaxed);
     }
     if arena.map.word(list + 8)?.load(Relaxed) != previous {
-        report.faults.push(format!("the last waiter of object {index} is not the last"));
+        report
+            .faults
+            .push(format!("the last waiter of object {index} is not the last"));
     }
     Ok(())
 }
@@ -189,7 +221,9 @@ fn check_blocks(arena: &Arena, report: &mut Report) -> Result<()> {
                     arena.object_state(object)?.phase == Phase::Live
                 };
                 if !live {
-                    faults.push(format!("block {block:#x} is held by {object} (tag {tag:#x}), which is gone"));
+                    faults.push(format!(
+                        "block {block:#x} is held by {object} (tag {tag:#x}), which is gone"
+                    ));
                 }
             }
             Side::Retired => faults.push(format!("block {block:#x} is retired in a unit that is in use")),
@@ -212,14 +246,18 @@ fn check_units(arena: &Arena, report: &mut Report) -> Result<()> {
             units::Use::Run(len) => {
                 for inside in unit..(unit + len).min(high) {
                     if !arena.unit(inside)?.1 {
-                        report.faults.push(format!("unit {inside} of a run is not committed"));
+                        report
+                            .faults
+                            .push(format!("unit {inside} of a run is not committed"));
                     }
                 }
                 unit += len;
             }
             units::Use::Class { .. } => {
                 if !committed {
-                    report.faults.push(format!("unit {unit} holds blocks and is not committed"));
+                    report
+                        .faults
+                        .push(format!("unit {unit} holds blocks and is not committed"));
                 }
                 unit += 1;
             }

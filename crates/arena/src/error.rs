@@ -55,7 +55,9 @@ impl fmt::Display for Error {
             ),
             Self::Corrupt(what) => write!(f, "shared memory is damaged: {what}"),
             Self::Busy => f.write_str("a part of shared memory is held by a process that is stopped"),
-            Self::Stale => f.write_str("the shared object is gone, or belongs to another family of processes"),
+            Self::Stale => {
+                f.write_str("the shared object is gone, or belongs to another family of processes")
+            }
             Self::State(text) => f.write_str(text),
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }

@@ -122,18 +122,18 @@ impl Layout {
     /// The layout of an arena of `size` bytes (rounded down to units).
     #[must_use]
     pub fn of(size: u64) -> Self {
-        Self::with(size, MOST_PROCESSES, MOST_MEMBERS, NAME_BUCKETS, (size / 64 / OBJECT).max(64))
+        Self::with(
+            size,
+            MOST_PROCESSES,
+            MOST_MEMBERS,
+            NAME_BUCKETS,
+            (size / 64 / OBJECT).max(64),
+        )
     }
 
     /// A layout with chosen table sizes: models and tests use small ones.
     #[must_use]
-    pub fn with(
-        size: u64,
-        processes_len: u64,
-        members_len: u64,
-        names_len: u64,
-        objects_len: u64,
-    ) -> Self {
+    pub fn with(size: u64, processes_len: u64, members_len: u64, names_len: u64, objects_len: u64) -> Self {
         let size = size / UNIT * UNIT;
         let units_len = size / UNIT;
         let units = UNIT;

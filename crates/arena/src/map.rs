@@ -152,11 +152,15 @@ mod model {
         }
 
         pub fn word(&self, offset: Offset) -> Result<&Word> {
-            self.words.get((offset / 8) as usize).ok_or(Error::Corrupt("model"))
+            self.words
+                .get((offset / 8) as usize)
+                .ok_or(Error::Corrupt("model"))
         }
 
         pub fn flag(&self, offset: Offset) -> Result<&Flag> {
-            self.flags.get((offset / 4) as usize).ok_or(Error::Corrupt("model"))
+            self.flags
+                .get((offset / 4) as usize)
+                .ok_or(Error::Corrupt("model"))
         }
     }
 }

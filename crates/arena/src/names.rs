@@ -41,7 +41,10 @@ pub fn find_or_create(
     make: impl FnOnce() -> Result<Handle>,
 ) -> Result<(Handle, bool)> {
     if name.is_empty() || name.len() > LONGEST {
-        return Err(Error::State(format!("a name has 1 to {LONGEST} bytes of UTF-8, not {}", name.len())));
+        return Err(Error::State(format!(
+            "a name has 1 to {LONGEST} bytes of UTF-8, not {}",
+            name.len()
+        )));
     }
     let hash = hash(kind, name);
     let bucket = bucket(arena, hash)?;
@@ -58,7 +61,10 @@ pub fn find_or_create(
             && arena.object_kind(index)? == kind
             && text(arena, index)? == Some(name.to_owned())
         {
-            let handle = Handle { index, generation: state.generation };
+            let handle = Handle {
+                index,
+                generation: state.generation,
+            };
             match arena.open(me, handle) {
                 Ok(()) => return Ok((handle, false)),
                 // Its last holder let go this moment: it will unlink itself; ours is a new one.
@@ -95,7 +101,10 @@ pub fn find_or_create(
 /// # Errors
 /// `Corrupt`.
 pub fn text(arena: &Arena, index: u64) -> Result<Option<String>> {
-    let block = arena.map.word(arena.layout.object(index) + object::NAME)?.load(Acquire);
+    let block = arena
+        .map
+        .word(arena.layout.object(index) + object::NAME)?
+        .load(Acquire);
     if block == 0 {
         return Ok(None);
     }
@@ -110,7 +119,10 @@ pub fn text(arena: &Arena, index: u64) -> Result<Option<String>> {
 
 /// Takes a dying object out of its chain; nothing if it is in none.
 pub(crate) fn unlink(arena: &Arena, me: &Member, index: u64) -> Result<()> {
-    let hash = arena.map.word(arena.layout.object(index) + object::HASH)?.load(Relaxed);
+    let hash = arena
+        .map
+        .word(arena.layout.object(index) + object::HASH)?
+        .load(Relaxed);
     let bucket = bucket(arena, hash)?;
     let guard = arena.enter(me, header::NAMES_SECTION)?;
     let mut link = bucket;

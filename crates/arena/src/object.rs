@@ -81,14 +81,7 @@ pub trait Kind: Sync {
     ///
     /// # Errors
     /// `Corrupt`.
-    fn recover(
-        &self,
-        arena: &Arena,
-        me: &Member,
-        dead: crate::Name,
-        object: u64,
-        ticket: u64,
-    ) -> Result<()>;
+    fn recover(&self, arena: &Arena, me: &Member, dead: crate::Name, object: u64, ticket: u64) -> Result<()>;
 }
 
 /// What an object can be.
@@ -163,7 +156,10 @@ impl Handle {
     /// From a word in shared memory.
     #[must_use]
     pub fn from_word(word: u64) -> Option<Self> {
-        let handle = Self { index: word & 0x7fff_ffff, generation: (word >> 32) as u32 };
+        let handle = Self {
+            index: word & 0x7fff_ffff,
+            generation: (word >> 32) as u32,
+        };
         (handle.index != 0 && handle.generation != 0).then_some(handle)
     }
 }
@@ -178,7 +174,9 @@ impl Arena {
             return Err(Error::Corrupt("no such object"));
         }
         // SYNC: Acquire pairs with the CAS or commit that changed the phase.
-        Ok(State::unpack(self.map.word(self.layout.object(index) + STATE)?.load(Acquire)))
+        Ok(State::unpack(
+            self.map.word(self.layout.object(index) + STATE)?.load(Acquire),
+        ))
     }
 
     /// The kind of an object.
@@ -210,7 +208,11 @@ impl Arena {
                 continue;
             }
             let generation = state.generation.wrapping_add(1).max(1);
-            let taken = State { generation, slot: me.name.slot(), phase: Phase::Creating };
+            let taken = State {
+                generation,
+                slot: me.name.slot(),
+                phase: Phase::Creating,
+            };
             // SYNC: acquires what the destroyer released with the free header.
             if word.cas(seen, taken.pack()).is_ok() {
                 return Ok(Handle { index, generation });
@@ -273,8 +275,16 @@ impl Arena {
         let (word, bit) = self.holder(handle.index, self.process_slot());
         locked(&self.local.held).insert(handle.index, 1);
         self.map.word(word)?.store(bit, Relaxed);
-        let state = State { generation: handle.generation, slot: me.name.slot(), phase: Phase::Creating };
-        let live = State { slot: 0, phase: Phase::Live, ..state };
+        let state = State {
+            generation: handle.generation,
+            slot: me.name.slot(),
+            phase: Phase::Creating,
+        };
+        let live = State {
+            slot: 0,
+            phase: Phase::Live,
+            ..state
+        };
         // SYNC: publishes the object to whoever reads the phase.
         self.map
             .word(at + STATE)?
@@ -376,7 +386,11 @@ impl Arena {
             && self.map.word(at + IN_FLIGHT)?.load(Relaxed) == 0
             && self.others_hold_none(handle.index, word)?
         {
-            let dying = State { slot: me.name.slot(), phase: Phase::Dying, ..state };
+            let dying = State {
+                slot: me.name.slot(),
+                phase: Phase::Dying,
+                ..state
+            };
             guard.commit(&[(word, bits), (at + STATE, dying.pack())])?;
             return Ok(true);
         }
@@ -396,8 +410,19 @@ impl Arena {
 
     fn become_dying(&self, me: &Member, handle: Handle, from: Phase) -> Result<()> {
         let word = self.map.word(self.layout.object(handle.index) + STATE)?;
-        let state = State { generation: handle.generation, slot: me.name.slot(), phase: from };
-        let _ = word.cas(state.pack(), State { phase: Phase::Dying, ..state }.pack());
+        let state = State {
+            generation: handle.generation,
+            slot: me.name.slot(),
+            phase: from,
+        };
+        let _ = word.cas(
+            state.pack(),
+            State {
+                phase: Phase::Dying,
+                ..state
+            }
+            .pack(),
+        );
         Ok(())
     }
 
@@ -429,7 +454,11 @@ impl Arena {
             }
         }
         // SYNC: releases the header to whoever claims it next.
-        let free = State { generation: handle.generation, slot: 0, phase: Phase::Free };
+        let free = State {
+            generation: handle.generation,
+            slot: 0,
+            phase: Phase::Free,
+        };
         self.map.word(at + STATE)?.store(free.pack(), Release);
         let mut headers = locked(&self.local.headers);
         if headers.len() < 1024 {
@@ -444,7 +473,9 @@ impl Arena {
     /// `Corrupt` when `me` does not own it, `State` when they do not fit.
     pub fn begin_pins(&self, me: &Member, block: Offset, count: u64) -> Result<()> {
         if pins_size(count) > self.place(block)?.size {
-            return Err(Error::State("a message's handles do not fit into its block".into()));
+            return Err(Error::State(
+                "a message's handles do not fit into its block".into(),
+            ));
         }
         self.zero(block, pins_size(count))?;
         self.map.word(block)?.store(count, Relaxed);
@@ -469,7 +500,10 @@ impl Arena {
         }
         let count = self.layout.object(handle.index) + IN_FLIGHT;
         let copies = self.map.word(count)?.load(Relaxed);
-        guard.commit(&[(count, copies + 1), (pin_entry(block, entry), handle.word() | PINNED)])
+        guard.commit(&[
+            (count, copies + 1),
+            (pin_entry(block, entry), handle.word() | PINNED),
+        ])
     }
 
     /// Takes a copy out of a message block's handle table.
@@ -491,7 +525,11 @@ impl Arena {
             return Err(Error::Corrupt("a message carries a handle that is not counted"));
         }
         if copies == 1 && self.others_hold_none(handle.index, 0)? {
-            let dying = State { slot: me.name.slot(), phase: Phase::Dying, ..state };
+            let dying = State {
+                slot: me.name.slot(),
+                phase: Phase::Dying,
+                ..state
+            };
             guard.commit(&[(base + IN_FLIGHT, 0), (at, 0), (base + STATE, dying.pack())])?;
             drop(guard);
             return self.destroy(me, handle);
@@ -504,7 +542,11 @@ impl Arena {
     /// # Errors
     /// `Corrupt`.
     pub fn pinned(&self, block: Offset) -> Result<Vec<Handle>> {
-        let count = self.map.word(block)?.load(Acquire).min(self.place(block)?.size / 8 - 1);
+        let count = self
+            .map
+            .word(block)?
+            .load(Acquire)
+            .min(self.place(block)?.size / 8 - 1);
         let mut handles = Vec::with_capacity(count as usize);
         for entry in 0..count {
             let word = self.map.word(pin_entry(block, entry))?.load(Acquire);
@@ -547,7 +589,10 @@ impl Arena {
         valid: &dyn Fn() -> bool,
     ) -> Result<()> {
         let state = self.object_state(index)?;
-        let handle = Handle { index, generation: state.generation };
+        let handle = Handle {
+            index,
+            generation: state.generation,
+        };
         match state.phase {
             Phase::Free => Ok(()),
             Phase::Live => {
@@ -568,7 +613,11 @@ impl Arena {
                 if !slots.contains(&state.slot) || !valid() {
                     return Ok(());
                 }
-                let mine = State { slot: me.name.slot(), phase: Phase::Dying, ..state };
+                let mine = State {
+                    slot: me.name.slot(),
+                    phase: Phase::Dying,
+                    ..state
+                };
                 let word = self.map.word(self.layout.object(index) + STATE)?;
                 // From the state that names the dead: a late rescuer changes nothing.
                 if word.cas(state.pack(), mine.pack()).is_ok() {

@@ -59,6 +59,11 @@ pub fn install(hook: Hook) -> Result<(), Hook> {
 #[inline]
 pub(crate) fn hit(place: &'static Location<'static>, access: Access, edge: Edge, address: usize) {
     if let Some(hook) = HOOK.get() {
-        hook(&Point { place, access, edge, address });
+        hook(&Point {
+            place,
+            access,
+            edge,
+            address,
+        });
     }
 }

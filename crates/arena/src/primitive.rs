@@ -26,10 +26,20 @@ macro_rules! observed {
         #[cfg(feature = "points")]
         let place = std::panic::Location::caller();
         #[cfg(feature = "points")]
-        points::hit(place, Access::$access, Edge::Before, std::ptr::from_ref($self) as usize);
+        points::hit(
+            place,
+            Access::$access,
+            Edge::Before,
+            std::ptr::from_ref($self) as usize,
+        );
         let result = $body;
         #[cfg(feature = "points")]
-        points::hit(place, Access::$access, Edge::After, std::ptr::from_ref($self) as usize);
+        points::hit(
+            place,
+            Access::$access,
+            Edge::After,
+            std::ptr::from_ref($self) as usize,
+        );
         result
     }};
 }

@@ -128,7 +128,9 @@ pub fn state(arena: &Arena, slot: u64) -> Result<State> {
         return Err(Error::Corrupt("no such process slot"));
     }
     // SYNC: Acquire pairs with the CAS that changed the phase.
-    Ok(State::unpack(arena.map.word(arena.layout.process(slot) + STATE)?.load(Acquire)))
+    Ok(State::unpack(
+        arena.map.word(arena.layout.process(slot) + STATE)?.load(Acquire),
+    ))
 }
 
 /// Process slots in use, as (slot, state).
@@ -161,7 +163,18 @@ pub fn claim(arena: &Arena, phase: Phase, pid: u32, creator: u64) -> Result<u64>
         arena.raise(header::PROCESSES_HIGH, slot + 1)?;
         let generation = old.generation.wrapping_add(1).max(1);
         // SYNC: SeqCst CAS acquires what recovery released when it freed the slot.
-        if word.cas(seen, State { generation, pid, phase }.pack()).is_ok() {
+        if word
+            .cas(
+                seen,
+                State {
+                    generation,
+                    pid,
+                    phase,
+                }
+                .pack(),
+            )
+            .is_ok()
+        {
             for (offset, value) in [(CREATOR, creator), (BOOT, 0), (EXIT, 0), (START, 0)] {
                 arena.map.word(at + offset)?.store(value, Relaxed);
             }
@@ -179,13 +192,23 @@ pub fn advance(arena: &Arena, process: u64, from: Phase, to: Phase, pid: u32) ->
     let slot = process & 0xffff_ffff;
     let seen = state(arena, slot)?;
     if u64::from(seen.generation) != process >> 32 || seen.phase != from {
-        return Err(Error::State("this process's place in the family has been taken back".into()));
+        return Err(Error::State(
+            "this process's place in the family has been taken back".into(),
+        ));
     }
     let word = arena.map.word(arena.layout.process(slot) + STATE)?;
     // SYNC: publishes pid, start time and life words to whoever reads the phase.
-    word.cas(seen.pack(), State { pid, phase: to, ..seen }.pack())
-        .map(|_| ())
-        .map_err(|_| Error::State("this process's place in the family has been taken back".into()))
+    word.cas(
+        seen.pack(),
+        State {
+            pid,
+            phase: to,
+            ..seen
+        }
+        .pack(),
+    )
+    .map(|_| ())
+    .map_err(|_| Error::State("this process's place in the family has been taken back".into()))
 }
 
 /// True when no thread of the process in `slot` can write to shared memory any more. Waits up to 10 ms
@@ -236,7 +259,14 @@ pub fn declare_dead(arena: &Arena, slot: u64, seen: State) -> bool {
     let Ok(word) = arena.map.word(arena.layout.process(slot) + STATE) else {
         return true;
     };
-    match word.cas(seen.pack(), State { phase: Phase::Dead, ..seen }.pack()) {
+    match word.cas(
+        seen.pack(),
+        State {
+            phase: Phase::Dead,
+            ..seen
+        }
+        .pack(),
+    ) {
         Ok(_) => true,
         Err(now) => {
             let now = State::unpack(now);
@@ -251,7 +281,10 @@ pub fn is_abandoned(arena: &Arena, slot: u64, seen: State) -> bool {
     if !matches!(seen.phase, Phase::Reserved | Phase::Starting) {
         return false;
     }
-    let started = arena.map.word(arena.layout.process(slot) + START).map_or(0, |w| w.load(Relaxed));
+    let started = arena
+        .map
+        .word(arena.layout.process(slot) + START)
+        .map_or(0, |w| w.load(Relaxed));
     match polyproc_sys::proc_info::start_time(seen.pid) {
         None => true,
         Some(now) => {

@@ -36,8 +36,7 @@ pub fn round(arena: &Arena, me: &Member) -> Result<bool> {
     let dead: Vec<_> = process::all(arena)
         .filter(|(slot, seen)| {
             process::is_dead(arena, *slot)
-                || process::is_abandoned(arena, *slot, *seen)
-                    && process::declare_dead(arena, *slot, *seen)
+                || process::is_abandoned(arena, *slot, *seen) && process::declare_dead(arena, *slot, *seen)
         })
         .collect();
     for (slot, _) in dead {
@@ -90,7 +89,11 @@ pub fn recover_process(arena: &Arena, me: &Member, slot: u64) -> Result<()> {
         free_member(arena, *name)?;
     }
     let word = arena.map.word(arena.layout.process(slot) + process::STATE)?;
-    let free = process::State { pid: 0, phase: process::Phase::Free, ..seen };
+    let free = process::State {
+        pid: 0,
+        phase: process::Phase::Free,
+        ..seen
+    };
     // SYNC: releases the slot to whoever claims it next; from the generation that died.
     if word.cas(seen.pack(), free.pack()).is_ok() {
         let deaths = arena.map.word(header::DEATHS)?;
@@ -134,7 +137,9 @@ fn settle(arena: &Arena, me: &Member, dead: Name) -> Result<()> {
     let object = arena.map.word(slot + member::OP_OBJECT)?.load(Acquire);
     if let Some(handle) = Handle::from_word(object) {
         let ticket = arena.map.word(slot + member::OP_TICKET)?.load(Acquire);
-        if arena.object_state(handle.index).is_ok_and(|state| state.generation == handle.generation)
+        if arena
+            .object_state(handle.index)
+            .is_ok_and(|state| state.generation == handle.generation)
             && let Some(Some(kind)) = arena.kinds.get(arena.object_kind(handle.index)?)
         {
             kind.recover(arena, me, dead, handle.index, ticket)?;
@@ -150,11 +155,14 @@ fn settle(arena: &Arena, me: &Member, dead: Name) -> Result<()> {
 fn is_section(arena: &Arena, at: Offset) -> bool {
     at == header::UNITS_SECTION
         || at == header::NAMES_SECTION
-        || at % 256 == 0 && at >= arena.layout.processes && at < arena.layout.sides
+        || at.is_multiple_of(256) && at >= arena.layout.processes && at < arena.layout.sides
 }
 
 fn free_boot(arena: &Arena, me: &Member, slot: u64, valid: &dyn Fn() -> bool) -> Result<()> {
-    let block = arena.map.word(arena.layout.process(slot) + process::BOOT)?.load(Acquire);
+    let block = arena
+        .map
+        .word(arena.layout.process(slot) + process::BOOT)?
+        .load(Acquire);
     if block == 0 || !valid() {
         return Ok(());
     }
@@ -175,7 +183,10 @@ fn wake_waiters(arena: &Arena, me: &Member, slot: u64) -> Result<()> {
 #[must_use]
 pub fn waiters_of(arena: &Arena, slot: u64) -> List {
     let at = arena.layout.process(slot);
-    List { at: at + process::WAITERS, section: at + process::SECTION }
+    List {
+        at: at + process::WAITERS,
+        section: at + process::SECTION,
+    }
 }
 
 fn free_member(arena: &Arena, dead: Name) -> Result<()> {
@@ -186,7 +197,10 @@ fn free_member(arena: &Arena, dead: Name) -> Result<()> {
     if state.generation != dead.generation() || state.phase == Phase::Free {
         return Ok(());
     }
-    let free = member::State { phase: Phase::Free, ..state };
+    let free = member::State {
+        phase: Phase::Free,
+        ..state
+    };
     // SYNC: releases the slot to whoever claims it next; from the generation that died.
     let _ = word.cas(seen, free.pack());
     Ok(())

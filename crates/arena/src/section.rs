@@ -102,7 +102,13 @@ pub fn enter<'a>(
             }
         }
     }
-    let entered = Entered { map, at, me, note, rescued };
+    let entered = Entered {
+        map,
+        at,
+        me,
+        note,
+        rescued,
+    };
     if rescued {
         entered.redo()?;
     }
@@ -125,7 +131,10 @@ impl Entered<'_> {
     /// When there are more writes than the log holds: a mistake in the caller.
     #[cfg_attr(feature = "points", track_caller)]
     pub fn commit(&self, writes: &[(Offset, u64)]) -> Result<()> {
-        assert!(writes.len() <= MOST_WRITES, "a section's log holds {MOST_WRITES} writes");
+        assert!(
+            writes.len() <= MOST_WRITES,
+            "a section's log holds {MOST_WRITES} writes"
+        );
         for (offset, _) in writes {
             self.map.word(*offset)?;
         }
@@ -142,7 +151,9 @@ impl Entered<'_> {
             entry += 16;
         }
         // SYNC: pairs with the Acquire load in `redo`: who sees the count sees the entries.
-        self.map.word(self.at + COUNT)?.store(writes.len() as u64, Release);
+        self.map
+            .word(self.at + COUNT)?
+            .store(writes.len() as u64, Release);
         self.apply(writes.len())
     }
 

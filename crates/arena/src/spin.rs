@@ -54,7 +54,9 @@ pub fn until(
             return Ok(false);
         }
     }
-    let Some(place) = claim(arena, me)? else { return Ok(false) };
+    let Some(place) = claim(arena, me)? else {
+        return Ok(false);
+    };
     let end = clock::now() + budget.min(BUDGET);
     let mut outcome = Ok(false);
     'spin: loop {

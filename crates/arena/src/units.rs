@@ -65,7 +65,10 @@ pub enum Use {
 #[must_use]
 pub fn unpack(word: u64) -> (Use, bool) {
     let used = match word & STATE {
-        CLASS => Use::Class { class: (word >> 8 & 0xff) as usize, full: word & HINT_FULL != 0 },
+        CLASS => Use::Class {
+            class: (word >> 8 & 0xff) as usize,
+            full: word & HINT_FULL != 0,
+        },
         RUN => Use::Run((word >> 16 & 0xffff_ffff).max(1)),
         TABLE => Use::Table,
         _ => Use::Free,
@@ -114,8 +117,7 @@ impl Arena {
         }
         if let Some(fd) = self.fd {
             // Idempotent, so no section: at worst two members ask for the same pages.
-            polyproc_sys::memory::commit(fd, unit * UNIT, UNIT)
-                .map_err(|_| self.no_memory(UNIT))?;
+            polyproc_sys::memory::commit(fd, unit * UNIT, UNIT).map_err(|_| self.no_memory(UNIT))?;
         }
         let word = self.map.word(self.layout.unit_word(unit))?;
         if word.load(Relaxed) & STATE == FREE {
@@ -139,13 +141,20 @@ impl Arena {
     }
 
     fn no_memory(&self, wanted: u64) -> Error {
-        Error::OutOfMemory { wanted, limit: self.max_bytes() }
+        Error::OutOfMemory {
+            wanted,
+            limit: self.max_bytes(),
+        }
     }
 
     /// The limit on committed bytes.
     #[must_use]
     pub fn max_bytes(&self) -> u64 {
-        match self.map.word(header::MAX_BYTES).map_or(0, |word| word.load(Relaxed)) {
+        match self
+            .map
+            .word(header::MAX_BYTES)
+            .map_or(0, |word| word.load(Relaxed))
+        {
             0 => self.layout.size,
             limit => limit.min(self.layout.size),
         }
@@ -154,7 +163,9 @@ impl Arena {
     /// Bytes committed now.
     #[must_use]
     pub fn committed_bytes(&self) -> u64 {
-        self.map.word(header::COMMITTED).map_or(0, |word| word.load(Relaxed))
+        self.map
+            .word(header::COMMITTED)
+            .map_or(0, |word| word.load(Relaxed))
     }
 
     fn enter_units<'a>(&'a self, me: &'a Member) -> Result<Guard<'a>> {
@@ -278,7 +289,9 @@ impl Arena {
         self.map.word(header::UNITS_WORK)?.store(unit, Release);
         self.map.word(side)?.store(Side::owned(me.name).pack(), Release);
         // The run exists from this store on.
-        self.map.word(self.layout.unit_word(unit))?.store(RUN | COMMITTED | len << 16, Release);
+        self.map
+            .word(self.layout.unit_word(unit))?
+            .store(RUN | COMMITTED | len << 16, Release);
         drop(guard);
         Ok(unit)
     }
@@ -287,8 +300,12 @@ impl Arena {
     pub(crate) fn free_run(&self, me: &Member, unit: u64, len: u64) -> Result<()> {
         let guard = self.enter_units(me)?;
         self.map.word(header::UNITS_WORK)?.store(unit, Release);
-        self.map.word(self.layout.side_word(unit, 0))?.store(Side::Retired.pack(), Release);
-        self.map.word(self.layout.unit_word(unit))?.store(FREE | COMMITTED, Release);
+        self.map
+            .word(self.layout.side_word(unit, 0))?
+            .store(Side::Retired.pack(), Release);
+        self.map
+            .word(self.layout.unit_word(unit))?
+            .store(FREE | COMMITTED, Release);
         drop(guard);
         let mut runs = locked(&self.local.runs);
         if runs.len() < 64 {
@@ -361,7 +378,9 @@ impl Arena {
     fn find_run(&self, len: u64) -> Result<u64> {
         let known = {
             let mut runs = locked(&self.local.runs);
-            runs.iter().rposition(|(_, have)| *have == len).map(|at| runs.swap_remove(at).0)
+            runs.iter()
+                .rposition(|(_, have)| *have == len)
+                .map(|at| runs.swap_remove(at).0)
         };
         let high = self.mark(header::UNITS_HIGH, self.layout.units_len);
         if let Some(unit) = known
@@ -392,7 +411,11 @@ impl Arena {
         }
         // `first..high` is free, and everything above has never been used.
         let first = first.min(high.max(self.layout.data / UNIT));
-        if first + len <= self.layout.units_len { Ok(first) } else { Err(self.no_memory(len * UNIT)) }
+        if first + len <= self.layout.units_len {
+            Ok(first)
+        } else {
+            Err(self.no_memory(len * UNIT))
+        }
     }
 
     /// True when `unit` lies in no run and `len` units from it are free.

@@ -96,10 +96,15 @@ impl Arena {
             self.zero(block, bytes)?;
             // SYNC: Release, so that recovery finds zeroed records behind the offset.
             word.store(block, Release);
-            me.records.borrow_mut().extend((0..bytes / SIZE).rev().map(|r| block + r * SIZE));
+            me.records
+                .borrow_mut()
+                .extend((0..bytes / SIZE).rev().map(|r| block + r * SIZE));
             return Ok(());
         }
-        Err(Error::TableFull("pending waits of one thread", (FIRST_BLOCK << 16) / SIZE))
+        Err(Error::TableFull(
+            "pending waits of one thread",
+            (FIRST_BLOCK << 16) / SIZE,
+        ))
     }
 
     /// Puts a record of `me` at the end of a list. The caller must look at the thing again before it
@@ -116,7 +121,9 @@ impl Arena {
         };
         self.map.word(record + KEY)?.store(key, Relaxed);
         self.map.word(record + SECTION)?.store(list.section, Relaxed);
-        self.map.flag(record + SLEEPER)?.store(u32::from(sleeper == Sleeper::Isolate), Relaxed);
+        self.map
+            .flag(record + SLEEPER)?
+            .store(u32::from(sleeper == Sleeper::Isolate), Relaxed);
         self.map.flag(record + STATE)?.store(WAITING, Relaxed);
         // SYNC: Release: recovery reads the owner first.
         self.map.word(record + OWNER)?.store(me.name.word(), Release);
@@ -139,7 +146,11 @@ impl Arena {
     fn unlink(&self, guard: &crate::arena::Guard<'_>, list: Offset, record: Offset) -> Result<()> {
         let next = self.map.word(record + NEXT)?.load(Relaxed);
         let previous = self.map.word(record + PREVIOUS)?.load(Relaxed);
-        let forward = if previous == 0 { list + HEAD } else { previous + NEXT };
+        let forward = if previous == 0 {
+            list + HEAD
+        } else {
+            previous + NEXT
+        };
         let backward = if next == 0 { list + TAIL } else { next + PREVIOUS };
         let mut writes = vec![(forward, next), (backward, previous), (record + LIST, 0)];
         if self.map.word(list + WOKEN)?.load(Relaxed) == record {
@@ -280,7 +291,9 @@ impl Arena {
     /// True when the record's owner sleeps and has not been woken. An isolate that is awake is marked
     /// dirty in passing.
     fn is_asleep(&self, record: Offset) -> Result<bool> {
-        let Some(owner) = self.owner(record)? else { return Ok(false) };
+        let Some(owner) = self.owner(record)? else {
+            return Ok(false);
+        };
         let state = self.map.flag(record + STATE)?;
         if state.load(Acquire) == CHOSEN || self.is_dead(owner) {
             return Ok(false);
@@ -297,7 +310,9 @@ impl Arena {
 
     /// Marks a record; what is left is to wake its owner, outside the section.
     fn call(&self, record: Offset, how: u32) -> Result<Call> {
-        let owner = self.owner(record)?.ok_or(Error::Corrupt("a record without an owner is in a list"))?;
+        let owner = self
+            .owner(record)?
+            .ok_or(Error::Corrupt("a record without an owner is in a list"))?;
         // SYNC: SeqCst: read by the owner after its futex or its doorbell.
         self.map.flag(record + STATE)?.swap(how, SeqCst);
         if self.map.flag(record + SLEEPER)?.load(Relaxed) == 0 {
@@ -344,7 +359,10 @@ impl Arena {
             return Ok(());
         }
         let process = crate::process::state(self, state.process)?;
-        let fd = self.map.word(self.layout.member(owner.slot()) + member::BELL)?.load(Acquire);
+        let fd = self
+            .map
+            .word(self.layout.member(owner.slot()) + member::BELL)?
+            .load(Acquire);
         if fd == 0 {
             return Ok(());
         }
@@ -418,16 +436,15 @@ impl Arena {
     /// # Errors
     /// `Corrupt`.
     pub fn sleep(&self, record: Record, deadline: Option<u64>) -> Result<futex::Wait> {
-        Ok(futex::wait(self.map.flag(record.0 + STATE)?.futex(), WAITING, deadline))
+        Ok(futex::wait(
+            self.map.flag(record.0 + STATE)?.futex(),
+            WAITING,
+            deadline,
+        ))
     }
 
     /// Takes the records of a dead member out of their lists and passes on what they were woken for.
-    pub(crate) fn recover_records(
-        &self,
-        me: &Member,
-        dead: Name,
-        valid: &dyn Fn() -> bool,
-    ) -> Result<()> {
+    pub(crate) fn recover_records(&self, me: &Member, dead: Name, valid: &dyn Fn() -> bool) -> Result<()> {
         let slot = self.layout.member(dead.slot());
         let mut outcome = Ok(());
         for k in 0..member::RECORDS_LEN {

@@ -13,8 +13,8 @@
 use crate::arena::{Arena, Member};
 use crate::error::{Error, Result};
 use crate::member;
-use crate::primitive::Ordering::{Acquire, Relaxed};
 use crate::primitive::Flag;
+use crate::primitive::Ordering::{Acquire, Relaxed};
 use crate::process::{self, Phase};
 use crate::recovery;
 use polyproc_sys::{clock, futex, robust, thread};
@@ -34,7 +34,9 @@ pub fn start(arena: &'static Arena, process: u64) -> Result<()> {
     thread::spawn_immortal("polyproc-watch", STACK, move || {
         let joined = join(arena, process);
         let failed = joined.is_err();
-        let native = joined.map(|native| (native, ready.send(Ok(()))).0).map_err(|error| ready.send(Err(error)));
+        let native = joined
+            .map(|native| (native, ready.send(Ok(()))).0)
+            .map_err(|error| ready.send(Err(error)));
         if failed {
             return;
         }
@@ -56,7 +58,9 @@ pub fn start(arena: &'static Arena, process: u64) -> Result<()> {
         }
     })
     .map_err(|error| Error::System("starting the native thread", error))?;
-    started.recv().map_err(|_| Error::State("the native thread ended while it started".into()))?
+    started
+        .recv()
+        .map_err(|_| Error::State("the native thread ended while it started".into()))?
 }
 
 fn join(arena: &Arena, process: u64) -> Result<Member> {
@@ -70,13 +74,26 @@ fn join(arena: &Arena, process: u64) -> Result<Member> {
     }
     // SAFETY: the words stay mapped for the life of the process, and this thread lives as long.
     unsafe {
-        robust::register(Flag::futex(life), process::LIFE_LEN as usize, process::LIFE_STRIDE as usize)
+        robust::register(
+            Flag::futex(life),
+            process::LIFE_LEN as usize,
+            process::LIFE_STRIDE as usize,
+        )
     }
     .map_err(|error| Error::System("set_robust_list", error))?;
-    process::advance(arena, process, Phase::Starting, Phase::Live, polyproc_sys::proc_info::pid())?;
+    process::advance(
+        arena,
+        process,
+        Phase::Starting,
+        Phase::Live,
+        polyproc_sys::proc_info::pid(),
+    )?;
     let native = arena.claim_member(slot)?;
     native.hurry();
-    arena.local.native.store(native.name.word(), std::sync::atomic::Ordering::Release);
+    arena
+        .local
+        .native
+        .store(native.name.word(), std::sync::atomic::Ordering::Release);
     // Those before us in the ring watch somebody behind us: let them look again.
     for watcher in neighbours(arena, slot, Direction::Before) {
         call(arena, watcher)?;
@@ -167,7 +184,8 @@ fn wait(arena: &Arena, rung: u32, complete: bool) -> Result<()> {
         words.push((life.futex(), seen));
     }
     // Marked between the round and the choice of whom to watch.
-    if process::all(arena).any(|(slot, state)| state.phase == Phase::Live && process::is_marked(arena, slot)) {
+    if process::all(arena).any(|(slot, state)| state.phase == Phase::Live && process::is_marked(arena, slot))
+    {
         return Ok(());
     }
     let deadline = (!complete).then(|| clock::now() + AGAIN);
@@ -177,7 +195,11 @@ fn wait(arena: &Arena, rung: u32, complete: bool) -> Result<()> {
         Err(_) => {
             let (word, seen) = words.last().copied().unwrap_or((bell.futex(), rung));
             let soon = clock::now() + if words.len() > 1 { AGAIN } else { AGAIN * 20 };
-            futex::wait(word, seen, Some(deadline.map_or(soon, |deadline| deadline.min(soon))));
+            futex::wait(
+                word,
+                seen,
+                Some(deadline.map_or(soon, |deadline| deadline.min(soon))),
+            );
             Ok(())
         }
     }

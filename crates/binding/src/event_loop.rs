@@ -67,8 +67,9 @@ libuv! {
 
 fn uv() -> Result<Uv> {
     static UV: OnceLock<Option<Uv>> = OnceLock::new();
-    UV.get_or_init(Uv::load)
-        .ok_or_else(|| state("this runtime has no libuv: asynchronous waiting needs Node.js; the …Sync forms work"))
+    UV.get_or_init(Uv::load).ok_or_else(|| {
+        state("this runtime has no libuv: asynchronous waiting needs Node.js; the …Sync forms work")
+    })
 }
 
 /// See the module.
@@ -91,11 +92,17 @@ pub struct EventLoop {
 
 /// Memory for a libuv handle, zeroed, aligned to 16 bytes.
 fn memory(size: usize) -> Handle {
-    Box::leak(vec![0_u128; size.div_ceil(16)].into_boxed_slice()).as_mut_ptr().cast()
+    Box::leak(vec![0_u128; size.div_ceil(16)].into_boxed_slice())
+        .as_mut_ptr()
+        .cast()
 }
 
 fn done(code: c_int, what: &str) -> Result<()> {
-    if code == 0 { Ok(()) } else { Err(state(format!("{what} failed with libuv error {code}"))) }
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(state(format!("{what} failed with libuv error {code}")))
+    }
 }
 
 /// Makes the loop's handles and remembers the listener. They do not keep the process alive.
@@ -106,17 +113,30 @@ pub fn prepare(env: &Env, isolate: &Rc<Isolate>, listener: sys::napi_value) -> R
     let uv = uv()?;
     let mut uv_loop = ptr::null_mut();
     // SAFETY: the place is ours, the environment the current one.
-    node(unsafe { sys::napi_get_uv_event_loop(env.raw(), &raw mut uv_loop) }, "napi_get_uv_event_loop")?;
+    node(
+        unsafe { sys::napi_get_uv_event_loop(env.raw(), &raw mut uv_loop) },
+        "napi_get_uv_event_loop",
+    )?;
     let uv_loop = uv_loop.cast::<c_void>();
-    let bell = doorbell::pipe()
-        .map_err(|error| state(format!("the doorbell pipe could not be made: {error}")))?;
+    let bell =
+        doorbell::pipe().map_err(|error| state(format!("the doorbell pipe could not be made: {error}")))?;
     // SAFETY: the sizes are libuv's own.
     let size = |kind| unsafe { (uv.uv_handle_size)(kind) };
-    let (poll, prepare, check) = (memory(size(UV_POLL)), memory(size(UV_PREPARE)), memory(size(UV_CHECK)));
+    let (poll, prepare, check) = (
+        memory(size(UV_POLL)),
+        memory(size(UV_PREPARE)),
+        memory(size(UV_CHECK)),
+    );
     // SAFETY: the handle has the size that libuv asks for and lives until libuv has closed it.
-    done(unsafe { (uv.uv_poll_init)(uv_loop, poll, bell.0.as_raw_fd()) }, "uv_poll_init")?;
+    done(
+        unsafe { (uv.uv_poll_init)(uv_loop, poll, bell.0.as_raw_fd()) },
+        "uv_poll_init",
+    )?;
     // SAFETY: as above.
-    done(unsafe { (uv.uv_prepare_init)(uv_loop, prepare) }, "uv_prepare_init")?;
+    done(
+        unsafe { (uv.uv_prepare_init)(uv_loop, prepare) },
+        "uv_prepare_init",
+    )?;
     // SAFETY: as above.
     done(unsafe { (uv.uv_check_init)(uv_loop, check) }, "uv_check_init")?;
     for handle in [poll, prepare, check] {
@@ -124,7 +144,10 @@ pub fn prepare(env: &Env, isolate: &Rc<Isolate>, listener: sys::napi_value) -> R
         unsafe { (uv.uv_unref)(handle) };
     }
     // SAFETY: initialised above.
-    done(unsafe { (uv.uv_poll_start)(poll, UV_READABLE, on_bell) }, "uv_poll_start")?;
+    done(
+        unsafe { (uv.uv_poll_start)(poll, UV_READABLE, on_bell) },
+        "uv_poll_start",
+    )?;
     // Starting a handle does not make it count again once it is unreferenced.
     let bell_fd = bell.1.as_raw_fd();
     let (listener, resource, context) = callback(env, listener)?;
@@ -154,7 +177,11 @@ pub fn prepare(env: &Env, isolate: &Rc<Isolate>, listener: sys::napi_value) -> R
     };
     node(status, "napi_add_async_cleanup_hook")?;
     *isolate.event_loop.borrow_mut() = Some(event_loop);
-    let word = isolate.arena.map.word(isolate.me.slot + member::BELL).map_err(fail)?;
+    let word = isolate
+        .arena
+        .map
+        .word(isolate.me.slot + member::BELL)
+        .map_err(fail)?;
     // SYNC: Release pairs with the Acquire load of whoever rings.
     word.store(bell_fd as u64 + 1, Release);
     Ok(())
@@ -166,19 +193,31 @@ fn callback(
 ) -> Result<(sys::napi_ref, sys::napi_ref, sys::napi_async_context)> {
     let (mut function, mut object, mut name) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
     // SAFETY: the function is alive during this call.
-    node(unsafe { sys::napi_create_reference(env.raw(), listener, 1, &raw mut function) }, "napi_create_reference")?;
+    node(
+        unsafe { sys::napi_create_reference(env.raw(), listener, 1, &raw mut function) },
+        "napi_create_reference",
+    )?;
     // SAFETY: the place is ours.
-    node(unsafe { sys::napi_create_object(env.raw(), &raw mut object) }, "napi_create_object")?;
+    node(
+        unsafe { sys::napi_create_object(env.raw(), &raw mut object) },
+        "napi_create_object",
+    )?;
     let text = c"polyproc";
     // SAFETY: the text is NUL-terminated and its length given.
     let status = unsafe { sys::napi_create_string_utf8(env.raw(), text.as_ptr(), 8, &raw mut name) };
     node(status, "napi_create_string_utf8")?;
     let mut context = ptr::null_mut();
     // SAFETY: object and name were made above.
-    node(unsafe { sys::napi_async_init(env.raw(), object, name, &raw mut context) }, "napi_async_init")?;
+    node(
+        unsafe { sys::napi_async_init(env.raw(), object, name, &raw mut context) },
+        "napi_async_init",
+    )?;
     let mut resource = ptr::null_mut();
     // SAFETY: the object was made above.
-    node(unsafe { sys::napi_create_reference(env.raw(), object, 1, &raw mut resource) }, "napi_create_reference")?;
+    node(
+        unsafe { sys::napi_create_reference(env.raw(), object, 1, &raw mut resource) },
+        "napi_create_reference",
+    )?;
     Ok((function, resource, context))
 }
 
@@ -237,7 +276,8 @@ unsafe extern "C" fn on_prepare(handle: Handle) {
             if unsafe { (uv.uv_backend_timeout)(uv_loop) } == 0 {
                 return;
             }
-            if !spin::until(arena, me, spin::BUDGET, dirty).unwrap_or(false) && arena.park(me).unwrap_or(true) {
+            if !spin::until(arena, me, spin::BUDGET, dirty).unwrap_or(false) && arena.park(me).unwrap_or(true)
+            {
                 return;
             }
         }
@@ -273,7 +313,12 @@ fn look(isolate: &Rc<Isolate>) {
     let (env, listener, resource, context) = {
         let slot = isolate.event_loop.borrow();
         let Some(event_loop) = slot.as_ref() else { return };
-        (event_loop.env, event_loop.listener, event_loop.resource, event_loop.context)
+        (
+            event_loop.env,
+            event_loop.listener,
+            event_loop.resource,
+            event_loop.context,
+        )
     };
     let mut scope = ptr::null_mut();
     // SAFETY: called by the loop of this environment, outside any scope.
@@ -319,7 +364,10 @@ unsafe extern "C" fn close(_: sys::napi_async_cleanup_hook_handle, argument: *mu
     }
     // SAFETY: alive until `on_closed` has been called for every handle.
     let (uv, handles) = unsafe {
-        ((*event_loop).uv, [(*event_loop).poll, (*event_loop).prepare, (*event_loop).check])
+        (
+            (*event_loop).uv,
+            [(*event_loop).poll, (*event_loop).prepare, (*event_loop).check],
+        )
     };
     // SAFETY: as above.
     unsafe { (*event_loop).closing = handles.len() as u32 };

@@ -25,7 +25,11 @@ struct Joining {
 
 static FAMILY: Mutex<Joining> = Mutex::new(Joining {
     state: State::Unknown,
-    limits: Limits { max_bytes: 0, max_processes: 0, max_members: 0 },
+    limits: Limits {
+        max_bytes: 0,
+        max_processes: 0,
+        max_members: 0,
+    },
     child: None,
 });
 
@@ -57,9 +61,10 @@ pub fn find_family(variable: Option<String>, name: Option<String>) -> Option<Var
         };
     }
     match &joining.state {
-        State::Found(family) => {
-            Some(Variable { name: VARIABLE.to_owned(), value: family.variable() })
-        }
+        State::Found(family) => Some(Variable {
+            name: VARIABLE.to_owned(),
+            value: family.variable(),
+        }),
         _ => None,
     }
 }
@@ -74,7 +79,9 @@ pub fn configure_family(
 ) -> Result<Option<Variable>> {
     let mut joining = lock();
     if matches!(joining.state, State::Joined(_)) {
-        return Err(state("configure() must be called before the first shared object is made"));
+        return Err(state(
+            "configure() must be called before the first shared object is made",
+        ));
     }
     let whole = |value: Option<f64>| value.map_or(0, |value| value as u64);
     joining.limits = Limits {
@@ -87,7 +94,10 @@ pub fn configure_family(
         let family = Family::named(&name).map_err(fail)?;
         let value = family.variable();
         joining.state = State::Found(family);
-        return Ok(Some(Variable { name: VARIABLE.to_owned(), value }));
+        return Ok(Some(Variable {
+            name: VARIABLE.to_owned(),
+            value,
+        }));
     }
     Ok(None)
 }
@@ -106,18 +116,16 @@ pub fn member() -> Result<(&'static Arena, Member)> {
             joining.state = State::Joined(arena);
             Ok((arena, arena.join_member().map_err(fail)?))
         }
-        State::Found(family) => {
-            match family.join(joining.limits, joining.child, &[(QUEUE, &QueueKind)]) {
-                Ok((arena, member)) => {
-                    joining.state = State::Joined(arena);
-                    Ok((arena, member))
-                }
-                Err(error) => {
-                    joining.state = State::Failed(error.to_string());
-                    Err(fail(error))
-                }
+        State::Found(family) => match family.join(joining.limits, joining.child, &[(QUEUE, &QueueKind)]) {
+            Ok((arena, member)) => {
+                joining.state = State::Joined(arena);
+                Ok((arena, member))
             }
-        }
+            Err(error) => {
+                joining.state = State::Failed(error.to_string());
+                Err(fail(error))
+            }
+        },
         State::Failed(why) => {
             joining.state = State::Failed(why.clone());
             Err(state(why))

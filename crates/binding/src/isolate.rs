@@ -40,7 +40,10 @@ thread_local! {
 
 /// The isolate of this thread, if it has one.
 pub fn existing() -> Option<Rc<Isolate>> {
-    ISOLATE.try_with(|slot| slot.try_borrow().ok().and_then(|slot| slot.clone())).ok().flatten()
+    ISOLATE
+        .try_with(|slot| slot.try_borrow().ok().and_then(|slot| slot.clone()))
+        .ok()
+        .flatten()
 }
 
 /// The isolate of this thread; joins the family when there is none.
@@ -70,7 +73,9 @@ pub fn isolate(env: &Env) -> Result<Rc<Isolate>> {
 
 /// Runs when the environment ends: lets go of everything that this isolate holds.
 unsafe extern "C" fn leave(_: *mut std::ffi::c_void) {
-    let Some(isolate) = ISOLATE.with(|slot| slot.borrow_mut().take()) else { return };
+    let Some(isolate) = ISOLATE.with(|slot| slot.borrow_mut().take()) else {
+        return;
+    };
     if !isolate.is_worker.get() {
         // The process ends with it, and the kernel tells the family.
         return;
@@ -89,7 +94,9 @@ impl Isolate {
             .get(id as usize)
             .copied()
             .flatten()
-            .ok_or_else(|| crate::failure::Fail::new("ERR_POLYPROC_CLOSED".to_owned(), "the queue is closed".to_owned()))
+            .ok_or_else(|| {
+                crate::failure::Fail::new("ERR_POLYPROC_CLOSED".to_owned(), "the queue is closed".to_owned())
+            })
     }
 
     /// Remembers an open queue; returns its id.
@@ -110,7 +117,11 @@ impl Isolate {
 
     /// A receiving area.
     pub fn receiving(&self, index: u32) -> Result<Area> {
-        self.receiving.borrow().get(index as usize).copied().ok_or_else(|| state("no such scratch area"))
+        self.receiving
+            .borrow()
+            .get(index as usize)
+            .copied()
+            .ok_or_else(|| state("no such scratch area"))
     }
 
     /// The first `length` bytes of a sending area.
@@ -131,10 +142,23 @@ impl Isolate {
 #[napi_derive::napi]
 pub fn scratch(env: &Env, receiving: bool, index: u32, mut bytes: Buffer) -> Result<()> {
     let isolate = isolate(env)?;
-    let mut areas = if receiving { isolate.receiving.borrow_mut() } else { isolate.sending.borrow_mut() };
-    let area = Area { at: bytes.as_mut().as_mut_ptr(), len: bytes.len() };
+    let mut areas = if receiving {
+        isolate.receiving.borrow_mut()
+    } else {
+        isolate.sending.borrow_mut()
+    };
+    let area = Area {
+        at: bytes.as_mut().as_mut_ptr(),
+        len: bytes.len(),
+    };
     if areas.len() <= index as usize {
-        areas.resize(index as usize + 1, Area { at: std::ptr::null_mut(), len: 0 });
+        areas.resize(
+            index as usize + 1,
+            Area {
+                at: std::ptr::null_mut(),
+                len: 0,
+            },
+        );
     }
     areas[index as usize] = area;
     Ok(())

@@ -40,8 +40,12 @@ pub struct StartedProcess {
 }
 
 fn c(text: &str) -> Result<CString> {
-    CString::new(text)
-        .map_err(|_| crate::failure::Fail::new("ERR_POLYPROC_TYPE".to_owned(), format!("{text:?} contains a NUL character")))
+    CString::new(text).map_err(|_| {
+        crate::failure::Fail::new(
+            "ERR_POLYPROC_TYPE".to_owned(),
+            format!("{text:?} contains a NUL character"),
+        )
+    })
 }
 
 /// Starts a child that finds the message in the first `length` bytes of a sending area as its boot
@@ -85,7 +89,10 @@ pub fn process_start(
     }
     let handles: Vec<Handle> = handles
         .chunks_exact(2)
-        .map(|pair| Handle { index: u64::from(pair[0]), generation: pair[1] })
+        .map(|pair| Handle {
+            index: u64::from(pair[0]),
+            generation: pair[1],
+        })
         .collect();
     let blobs: Vec<&[u8]> = blobs.iter().map(AsRef::as_ref).collect();
     let bytes = isolate.sent(area, length)?;
@@ -95,18 +102,31 @@ pub fn process_start(
     message.extend_from_slice(bytes);
     let sealed = envelope::seal(isolate.arena, &isolate.me, &message, &blobs, &handles).map_err(fail)?;
     let place = options.place;
-    let started = polyproc_family::start(isolate.arena, &isolate.me, sealed.block, !handles.is_empty(), |key| {
-        let name = key.name();
-        // Digits and a name without NUL.
-        if let Ok(text) = CString::new(format!("{place}={}:{}", name & 0xffff_ffff, name >> 32)) {
-            request.env.push(text);
-        }
-        request
-    })
+    let started = polyproc_family::start(
+        isolate.arena,
+        &isolate.me,
+        sealed.block,
+        !handles.is_empty(),
+        |key| {
+            let name = key.name();
+            // Digits and a name without NUL.
+            if let Ok(text) = CString::new(format!("{place}={}:{}", name & 0xffff_ffff, name >> 32)) {
+                request.env.push(text);
+            }
+            request
+        },
+    )
     .map_err(fail)?;
     drop(theirs);
-    let fds = ours.into_iter().map(|our| our.map_or(-1, IntoRawFd::into_raw_fd)).collect();
-    Ok(StartedProcess { key: started.key.0 as f64, pid: started.child.pid, fds })
+    let fds = ours
+        .into_iter()
+        .map(|our| our.map_or(-1, IntoRawFd::into_raw_fd))
+        .collect();
+    Ok(StartedProcess {
+        key: started.key.0 as f64,
+        pid: started.child.pid,
+        fds,
+    })
 }
 
 /// In a child: the message that its parent left for it. Its first byte is the kind.
@@ -140,7 +160,9 @@ pub fn process_exit(env: &Env, key: f64) -> Result<Option<Ended>> {
     let exit = children::exit_of(isolate.arena, Key(key as u64)).map_err(fail)?;
     Ok(exit.map(|exit| Ended {
         code: exit.status.code(),
-        reason: exit.exec_error.map(|error| std::io::Error::from_raw_os_error(error.errno).to_string()),
+        reason: exit
+            .exec_error
+            .map(|error| std::io::Error::from_raw_os_error(error.errno).to_string()),
     }))
 }
 
@@ -160,8 +182,14 @@ pub fn process_is_alive(env: &Env, key: f64) -> Result<bool> {
 /// Sends a signal to a child; false when it has ended. `tree`: also to every descendant.
 #[napi]
 pub fn process_signal(key: f64, signal: i32, tree: bool) -> Result<bool> {
-    let Some(child) = children::running(Key(key as u64)) else { return Ok(false) };
-    let sent = if tree { child.signal_tree(signal).map(|_| ()) } else { child.signal(signal) };
+    let Some(child) = children::running(Key(key as u64)) else {
+        return Ok(false);
+    };
+    let sent = if tree {
+        child.signal_tree(signal).map(|_| ())
+    } else {
+        child.signal(signal)
+    };
     match sent {
         Ok(()) => Ok(true),
         Err(_) if !child.is_running() => Ok(false),

@@ -43,7 +43,10 @@ pub fn queue_create(env: &Env, max_size: f64, name: Option<String>) -> Result<u3
 #[napi]
 pub fn queue_open(env: &Env, index: u32, generation: u32) -> Result<u32> {
     let isolate = isolate(env)?;
-    let handle = Handle { index: u64::from(index), generation };
+    let handle = Handle {
+        index: u64::from(index),
+        generation,
+    };
     let queue = Queue::open(isolate.arena, &isolate.me, handle).map_err(fail)?;
     Ok(isolate.keep(queue))
 }
@@ -123,7 +126,10 @@ pub fn queue_put_bytes(
     let queue = isolate.queue(id)?;
     if bytes.len() <= INLINE && blobs.is_empty() && handles.is_empty() {
         let message = Message::Inline { kind, bytes: &bytes };
-        return queue.try_put(isolate.arena, &isolate.me, message).map(outcome).map_err(fail);
+        return queue
+            .try_put(isolate.arena, &isolate.me, message)
+            .map(outcome)
+            .map_err(fail);
     }
     let blobs: Vec<&[u8]> = blobs.iter().map(AsRef::as_ref).collect();
     put_block(&isolate, &queue, kind, &bytes, &blobs, &pairs(&handles))
@@ -132,7 +138,10 @@ pub fn queue_put_bytes(
 fn pairs(handles: &[u32]) -> Vec<Handle> {
     handles
         .chunks_exact(2)
-        .map(|pair| Handle { index: u64::from(pair[0]), generation: pair[1] })
+        .map(|pair| Handle {
+            index: u64::from(pair[0]),
+            generation: pair[1],
+        })
         .collect()
 }
 
@@ -161,7 +170,12 @@ fn put_block(
         return Ok(FULL);
     }
     let sealed = envelope::seal(isolate.arena, &isolate.me, bytes, blobs, handles).map_err(fail)?;
-    let message = Message::Block { kind, block: sealed.block, len: sealed.len, pins: !handles.is_empty() };
+    let message = Message::Block {
+        kind,
+        block: sealed.block,
+        len: sealed.len,
+        pins: !handles.is_empty(),
+    };
     let put = queue.try_put(isolate.arena, &isolate.me, message);
     if !matches!(put, Ok(Put::Done)) {
         isolate.arena.free(&isolate.me, sealed.block).map_err(fail)?;
@@ -176,7 +190,10 @@ pub fn queue_get(env: &Env, id: u32, area: u32) -> Result<f64> {
     let isolate = isolate(env)?;
     let queue = isolate.queue(id)?;
     let mut buffer = [0; INLINE];
-    match queue.try_get(isolate.arena, &isolate.me, &mut buffer).map_err(fail)? {
+    match queue
+        .try_get(isolate.arena, &isolate.me, &mut buffer)
+        .map_err(fail)?
+    {
         Got::Empty => Ok(NOTHING),
         Got::ShutDown => Ok(ENDED),
         Got::Message(message) if message.block == 0 => {
@@ -214,7 +231,10 @@ pub fn queue_size(env: &Env, id: u32) -> Result<f64> {
 #[napi]
 pub fn queue_shut_down(env: &Env, id: u32) -> Result<()> {
     let isolate = isolate(env)?;
-    isolate.queue(id)?.shut_down(isolate.arena, &isolate.me).map_err(fail)
+    isolate
+        .queue(id)?
+        .shut_down(isolate.arena, &isolate.me)
+        .map_err(fail)
 }
 
 /// Makes a queue whose first ticket is chosen: tests go near the wraps of its counters.

@@ -78,7 +78,13 @@ fn show<'a>(env: &Env, isolate: &Isolate, lent: &Arc<Lent>, at: u64, len: u64) -
         let status = unsafe { sys::napi_create_arraybuffer(env.raw(), 0, &raw mut data, &raw mut value) };
         node(status, "napi_create_arraybuffer")?;
     } else {
-        let data = isolate.arena.map.bytes(at, len).map_err(fail)?.as_ptr().cast::<c_void>();
+        let data = isolate
+            .arena
+            .map
+            .bytes(at, len)
+            .map_err(fail)?
+            .as_ptr()
+            .cast::<c_void>();
         let hint = Arc::into_raw(lent.clone()).cast_mut().cast::<c_void>();
         // SAFETY: the bytes stay mapped, and ours, until `finalize` gives the last piece back.
         let status = unsafe {
@@ -122,18 +128,14 @@ fn copy<'a>(env: &Env, isolate: &Isolate, at: u64, len: u64) -> Result<ArrayBuff
 /// The announced message. The block stays until its buffers are collected and `release` was called.
 pub fn fetch<'a>(env: &Env) -> Result<Received<'a>> {
     let isolate = isolate(env)?;
-    let message = ANNOUNCED.with(|slot| slot.borrow_mut().take()).ok_or_else(|| state("no message was announced"))?;
+    let message = ANNOUNCED
+        .with(|slot| slot.borrow_mut().take())
+        .ok_or_else(|| state("no message was announced"))?;
     unpack(env, &isolate, message.kind, message.block, message.pins)
 }
 
 /// Takes a block apart for JavaScript.
-pub fn unpack<'a>(
-    env: &Env,
-    isolate: &Isolate,
-    kind: u8,
-    block: u64,
-    pins: bool,
-) -> Result<Received<'a>> {
+pub fn unpack<'a>(env: &Env, isolate: &Isolate, kind: u8, block: u64, pins: bool) -> Result<Received<'a>> {
     let arena = isolate.arena;
     let parts = match envelope::open(arena, block, pins) {
         Ok(parts) => parts,
@@ -159,7 +161,12 @@ pub fn unpack<'a>(
         blobs.push(show(env, isolate, &lent, at, len)?);
     }
     HELD.with(|held| held.borrow_mut().push(lent));
-    Ok(Received { kind, bytes, blobs, handles })
+    Ok(Received {
+        kind,
+        bytes,
+        blobs,
+        handles,
+    })
 }
 
 thread_local! {

@@ -70,7 +70,13 @@ pub fn wait_sync(env: &Env, what: u8, id: f64, timeout: f64, interruptible: bool
         deadline,
         worker.then_some(WORKER_SLICE),
         || target.is_ready(&isolate),
-        || if worker { is_ending(&isolate) } else { interruptible && interrupt::count() != before },
+        || {
+            if worker {
+                is_ending(&isolate)
+            } else {
+                interruptible && interrupt::count() != before
+            }
+        },
     );
     Ok(match outcome.map_err(fail)? {
         Outcome::Ready => 0,
@@ -96,9 +102,8 @@ fn is_ending(isolate: &Isolate) -> bool {
     unsafe { sys::napi_get_undefined(isolate.env, &raw mut this) };
     let mut result = ptr::null_mut();
     // SAFETY: we are inside a call from JavaScript on this thread, so calling back is allowed.
-    let status = unsafe {
-        sys::napi_call_function(isolate.env, this, function, 0, ptr::null(), &raw mut result)
-    };
+    let status =
+        unsafe { sys::napi_call_function(isolate.env, this, function, 0, ptr::null(), &raw mut result) };
     status != sys::Status::napi_ok
 }
 
@@ -145,7 +150,10 @@ pub fn wait_end(env: &Env, what: u8, id: f64, wait: f64) -> Result<()> {
     event_loop::update(&isolate);
     let woken = isolate.arena.leave_list(&isolate.me, record).map_err(fail)?;
     if woken && let Ok(target) = target(&isolate, what, id) {
-        isolate.arena.wake_one(&isolate.me, target.list(&isolate)).map_err(fail)?;
+        isolate
+            .arena
+            .wake_one(&isolate.me, target.list(&isolate))
+            .map_err(fail)?;
     }
     Ok(())
 }

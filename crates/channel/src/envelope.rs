@@ -57,9 +57,15 @@ pub fn seal(
     handles: &[Handle],
 ) -> Result<Sealed> {
     if buffers.len() as u64 > MOST_BUFFERS {
-        return Err(Error::State(format!("a message carries at most {MOST_BUFFERS} large buffers")));
+        return Err(Error::State(format!(
+            "a message carries at most {MOST_BUFFERS} large buffers"
+        )));
     }
-    let table = if handles.is_empty() { 0 } else { object::pins_size(handles.len() as u64) };
+    let table = if handles.is_empty() {
+        0
+    } else {
+        object::pins_size(handles.len() as u64)
+    };
     let header = 16 + buffers.len() as u64 * 8;
     let mut total = pad(table + header + message.len() as u64);
     for buffer in buffers {
@@ -77,7 +83,10 @@ pub fn seal(
         arena.map.word(at)?.store(message.len() as u64, Relaxed);
         arena.map.word(at + 8)?.store(buffers.len() as u64, Relaxed);
         for (k, buffer) in buffers.iter().enumerate() {
-            arena.map.word(at + 16 + k as u64 * 8)?.store(buffer.len() as u64, Relaxed);
+            arena
+                .map
+                .word(at + 16 + k as u64 * 8)?
+                .store(buffer.len() as u64, Relaxed);
         }
         arena.map.copy_in(at + header, message)?;
         at = block + pad(table + header + message.len() as u64);

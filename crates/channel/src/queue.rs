@@ -140,25 +140,24 @@ impl Queue {
     ///
     /// # Errors
     /// As [`Queue::create`].
-    pub fn create_at(
-        arena: &Arena,
-        me: &Member,
-        most: u64,
-        name: Option<&str>,
-        ticket: u64,
-    ) -> Result<Self> {
+    pub fn create_at(arena: &Arena, me: &Member, most: u64, name: Option<&str>, ticket: u64) -> Result<Self> {
         let make = || {
             arena.create(me, KIND, BODY, |index, body| {
                 let first = arena.alloc(me, FIRST_SEGMENT)?;
                 arena.zero(first, FIRST_SEGMENT)?;
-                for (offset, value) in
-                    [(segment::BASE, ticket), (segment::LEN, segment::slots_in(FIRST_SEGMENT))]
-                {
+                for (offset, value) in [
+                    (segment::BASE, ticket),
+                    (segment::LEN, segment::slots_in(FIRST_SEGMENT)),
+                ] {
                     arena.map.word(first + offset)?.store(value, Relaxed);
                 }
-                for (offset, value) in
-                    [(TAIL, ticket), (HEAD, ticket), (MOST, most), (FIRST, first), (LAST, first)]
-                {
+                for (offset, value) in [
+                    (TAIL, ticket),
+                    (HEAD, ticket),
+                    (MOST, most),
+                    (FIRST, first),
+                    (LAST, first),
+                ] {
                     arena.map.word(body + offset)?.store(value, Relaxed);
                 }
                 arena.hand_over(first, Side::owned(me.name), Side::held(index, BODY_TAG))?;
@@ -196,7 +195,10 @@ impl Queue {
         if arena.object_kind(handle.index)? != KIND {
             return Err(Error::Stale);
         }
-        let body = arena.map.word(arena.layout.object(handle.index) + object::BODY)?.load(Acquire);
+        let body = arena
+            .map
+            .word(arena.layout.object(handle.index) + object::BODY)?
+            .load(Acquire);
         let most = arena.map.word(body + MOST)?.load(Relaxed);
         arena.map.word(body + BODY - 8)?;
         Ok(Self { handle, body, most })
@@ -212,14 +214,20 @@ impl Queue {
     #[must_use]
     pub fn getters(&self, arena: &Arena) -> List {
         let at = arena.layout.object(self.handle.index);
-        List { at: at + object::LIST_A, section: at + object::SECTION }
+        List {
+            at: at + object::LIST_A,
+            section: at + object::SECTION,
+        }
     }
 
     /// Those who wait for room.
     #[must_use]
     pub fn putters(&self, arena: &Arena) -> List {
         let at = arena.layout.object(self.handle.index);
-        List { at: at + object::LIST_B, section: at + object::SECTION }
+        List {
+            at: at + object::LIST_B,
+            section: at + object::SECTION,
+        }
     }
 
     fn section(&self, arena: &Arena) -> Offset {
@@ -229,8 +237,14 @@ impl Queue {
     #[inline]
     fn note(&self, arena: &Arena, me: &Member, ticket: u64) -> Result<()> {
         // SYNC: Relaxed: read only after the kernel has marked this process dead.
-        arena.map.word(me.slot + member::OP_OBJECT)?.store(self.handle.word(), Relaxed);
-        arena.map.word(me.slot + member::OP_TICKET)?.store(ticket, Relaxed);
+        arena
+            .map
+            .word(me.slot + member::OP_OBJECT)?
+            .store(self.handle.word(), Relaxed);
+        arena
+            .map
+            .word(me.slot + member::OP_TICKET)?
+            .store(ticket, Relaxed);
         Ok(())
     }
 
@@ -247,7 +261,9 @@ impl Queue {
         for _ in 0..MOST_TURNS {
             let ticket = tail.load(Acquire);
             if ticket >= TICKETS - 1 {
-                return Err(Error::State("the queue has carried 2^48 messages; make a new one".into()));
+                return Err(Error::State(
+                    "the queue has carried 2^48 messages; make a new one".into(),
+                ));
             }
             let last = Segment::read(arena, arena.map.word(self.body + LAST)?.load(Acquire))?;
             if ticket >= last.end() {
@@ -285,7 +301,9 @@ impl Queue {
                 return Err(error);
             }
             if !slot.publish(owner)? {
-                return Err(Error::State("this process was taken for dead while it put a message".into()));
+                return Err(Error::State(
+                    "this process was taken for dead while it put a message".into(),
+                ));
             }
             let getters = self.getters(arena);
             if arena.has_waiters(getters.at)? {
@@ -302,7 +320,12 @@ impl Queue {
                 slot.set_meta(bytes.len() as u64 | u64::from(kind) << 32, 0)?;
                 arena.map.copy_in(slot.at + slot::PAYLOAD, bytes)
             }
-            Message::Block { kind, block, len, pins } => {
+            Message::Block {
+                kind,
+                block,
+                len,
+                pins,
+            } => {
                 let flags = HAS_BLOCK | if pins { HAS_PINS } else { 0 };
                 slot.set_meta(u64::from(len) | u64::from(kind) << 32 | flags, block)?;
                 let mine = Side::owned(me.name).with_pins(pins);
@@ -340,7 +363,11 @@ impl Queue {
                     && ticket >= segment.end()
                 {
                     let next = segment.next(arena)?;
-                    found = if next == 0 { None } else { Some(Segment::read(arena, next)?) };
+                    found = if next == 0 {
+                        None
+                    } else {
+                        Some(Segment::read(arena, next)?)
+                    };
                 }
                 let Some(segment) = found.filter(|segment| segment.serves(ticket)) else {
                     // Segments changed under us: the head has moved on.
@@ -387,7 +414,12 @@ impl Queue {
             return Ok(None);
         }
         let (meta, block) = slot.meta()?;
-        let mut received = Received { kind: (meta >> 32) as u8, len: meta as u32, block: 0, pins: false };
+        let mut received = Received {
+            kind: (meta >> 32) as u8,
+            len: meta as u32,
+            block: 0,
+            pins: false,
+        };
         if meta & HAS_BLOCK == 0 {
             let len = (received.len as usize).min(slot::INLINE);
             received.len = len as u32;
@@ -439,7 +471,11 @@ impl Queue {
             let Some(segment) = found else { break };
             if !segment.serves(ticket) {
                 let next = segment.next(arena)?;
-                found = if next == 0 { None } else { Some(Segment::read(arena, next)?) };
+                found = if next == 0 {
+                    None
+                } else {
+                    Some(Segment::read(arena, next)?)
+                };
                 continue;
             }
             let slot = segment.slot(arena, ticket);
@@ -525,7 +561,10 @@ impl Queue {
             let bytes = ((last.len + 1) * slot::SIZE * 2).min(LARGEST_SEGMENT);
             let block = arena.alloc(me, bytes)?;
             arena.zero(block, bytes)?;
-            arena.map.word(block + segment::LEN)?.store(segment::slots_in(bytes), Relaxed);
+            arena
+                .map
+                .word(block + segment::LEN)?
+                .store(segment::slots_in(bytes), Relaxed);
             block
         } else {
             spare
@@ -535,9 +574,16 @@ impl Queue {
             let side = arena.place(next)?.side;
             writes.push((side, Side::held(self.handle.index, BODY_TAG).pack()));
         } else {
-            writes.push((self.body + SPARE, arena.map.word(spare + segment::NEXT)?.load(Relaxed)));
+            writes.push((
+                self.body + SPARE,
+                arena.map.word(spare + segment::NEXT)?.load(Relaxed),
+            ));
         }
-        writes.extend([(next + segment::NEXT, 0), (last.at + segment::NEXT, next), (self.body + LAST, next)]);
+        writes.extend([
+            (next + segment::NEXT, 0),
+            (last.at + segment::NEXT, next),
+            (self.body + LAST, next),
+        ]);
         guard.commit(&writes)
     }
 
@@ -682,7 +728,10 @@ pub struct QueueKind;
 
 impl Kind for QueueKind {
     fn destroy(&self, arena: &Arena, me: &Member, index: u64) -> Result<()> {
-        let body = arena.map.word(arena.layout.object(index) + object::BODY)?.load(Acquire);
+        let body = arena
+            .map
+            .word(arena.layout.object(index) + object::BODY)?
+            .load(Acquire);
         if body == 0 || arena.side(body)? != Side::held(index, BODY_TAG) {
             return Ok(());
         }
@@ -720,8 +769,14 @@ impl Kind for QueueKind {
             return Ok(());
         }
         let generation = arena.object_state(index)?.generation;
-        let queue = Queue { handle: Handle { index, generation }, body, most: 0 };
-        let Some(segment) = queue.find(arena, ticket)? else { return Ok(()) };
+        let queue = Queue {
+            handle: Handle { index, generation },
+            body,
+            most: 0,
+        };
+        let Some(segment) = queue.find(arena, ticket)? else {
+            return Ok(());
+        };
         let slot = segment.slot(arena, ticket);
         let look = slot.look()?;
         let (meta, block) = slot.meta()?;
@@ -775,7 +830,10 @@ fn empty(arena: &Arena, me: &Member, index: u64, segment: &Segment) -> Result<()
         }
         let pins = meta & HAS_PINS != 0;
         let its = Side::held(index, ticket).with_pins(pins);
-        if arena.hand_over(block, its, Side::owned(me.name).with_pins(pins)).unwrap_or(false) {
+        if arena
+            .hand_over(block, its, Side::owned(me.name).with_pins(pins))
+            .unwrap_or(false)
+        {
             arena.free(me, block)?;
         }
     }

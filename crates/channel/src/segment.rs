@@ -73,7 +73,11 @@ impl Segment {
     #[inline]
     pub fn slot<'a>(&self, arena: &'a Arena, ticket: u64) -> Slot<'a> {
         let at = self.at + SLOTS + (ticket - self.base) * slot::SIZE;
-        Slot { map: &arena.map, at, ticket }
+        Slot {
+            map: &arena.map,
+            at,
+            ticket,
+        }
     }
 
     /// The next segment, 0: none.

@@ -37,20 +37,33 @@ impl Family {
             })
             .collect();
         let members = arenas.iter().map(|arena| arena.join_member().unwrap()).collect();
-        Self { arenas, members, memory, size }
+        Self {
+            arenas,
+            members,
+            memory,
+            size,
+        }
     }
 
     /// Declares process `p` dead, as the kernel and the grace would.
     pub fn kill(&self, p: usize) {
         let slot = self.arenas[p].process_slot();
         let life = self.arenas[p].layout.process(slot) + process::LIFE;
-        self.arenas[p].map.flag(life).unwrap().store(polyproc_sys::robust::OWNER_DIED, Relaxed);
+        self.arenas[p]
+            .map
+            .flag(life)
+            .unwrap()
+            .store(polyproc_sys::robust::OWNER_DIED, Relaxed);
     }
 
     pub fn expect_nothing_left(&self) {
         let report = check::check(&self.arenas[0]).unwrap();
         assert_eq!(report.faults, Vec::<String>::new());
-        assert_eq!((report.objects, report.owned_blocks, report.held_blocks), (0, 0, 0), "{report:?}");
+        assert_eq!(
+            (report.objects, report.owned_blocks, report.held_blocks),
+            (0, 0, 0),
+            "{report:?}"
+        );
     }
 }
 

@@ -9,7 +9,15 @@ use polyproc_channel::slot::INLINE;
 
 fn put(f: &Family, p: usize, q: &Queue, value: u64) -> Put {
     let bytes = value.to_le_bytes();
-    q.try_put(&f.arenas[p], &f.members[p], Message::Inline { kind: 1, bytes: &bytes }).unwrap()
+    q.try_put(
+        &f.arenas[p],
+        &f.members[p],
+        Message::Inline {
+            kind: 1,
+            bytes: &bytes,
+        },
+    )
+    .unwrap()
 }
 
 fn get(f: &Family, p: usize, q: &Queue) -> Option<u64> {
@@ -88,11 +96,18 @@ fn large_messages_are_freed_with_the_queue() {
     for size in [200, 5000, 40_000, 300_000] {
         let block = arena.alloc(me, size).unwrap();
         arena.map.copy_in(block, &vec![7; size as usize]).unwrap();
-        let message = Message::Block { kind: 2, block, len: size as u32, pins: false };
+        let message = Message::Block {
+            kind: 2,
+            block,
+            len: size as u32,
+            pins: false,
+        };
         assert_eq!(q.try_put(arena, me, message).unwrap(), Put::Done);
     }
     let mut buffer = [0; INLINE];
-    let Got::Message(first) = q.try_get(arena, me, &mut buffer).unwrap() else { panic!() };
+    let Got::Message(first) = q.try_get(arena, me, &mut buffer).unwrap() else {
+        panic!()
+    };
     assert_eq!((first.kind, first.len), (2, 200));
     arena.free(me, first.block).unwrap();
     q_close(&f, 0, &q);
@@ -107,15 +122,32 @@ fn a_handle_in_a_message_keeps_its_object_alive() {
     let inner = Queue::create(arena, me, 0, None).unwrap();
     assert_eq!(put(&f, 0, &inner, 42), Put::Done);
     let block = arena.alloc(me, 128).unwrap();
-    arena.map.word(block).unwrap().store(0, std::sync::atomic::Ordering::Relaxed);
+    arena
+        .map
+        .word(block)
+        .unwrap()
+        .store(0, std::sync::atomic::Ordering::Relaxed);
     arena.begin_pins(me, block, 1).unwrap();
     arena.pin(me, block, 0, inner.handle).unwrap();
-    carrier.try_put(arena, me, Message::Block { kind: 3, block, len: 16, pins: true }).unwrap();
+    carrier
+        .try_put(
+            arena,
+            me,
+            Message::Block {
+                kind: 3,
+                block,
+                len: 16,
+                pins: true,
+            },
+        )
+        .unwrap();
     q_close(&f, 0, &inner);
     let (arena, me) = (&f.arenas[1], &f.members[1]);
     let there = Queue::open(arena, me, carrier.handle).unwrap();
     let mut buffer = [0; INLINE];
-    let Got::Message(message) = there.try_get(arena, me, &mut buffer).unwrap() else { panic!() };
+    let Got::Message(message) = there.try_get(arena, me, &mut buffer).unwrap() else {
+        panic!()
+    };
     let handles = arena.pinned(message.block).unwrap();
     let received = Queue::open(arena, me, handles[0]).unwrap();
     arena.free(me, message.block).unwrap();

@@ -17,7 +17,10 @@ pub fn deposit(arena: &Arena, me: &Member, slot: u64, block: Offset, pins: bool)
     let mine = Side::owned(me.name).with_pins(pins);
     // Named by the slot first: a crash in between leaves a block of ours, which the sweep frees, and a
     // slot that names a block that it does not hold, which recovery leaves alone.
-    arena.map.word(arena.layout.process(slot) + process::BOOT)?.store(block, Release);
+    arena
+        .map
+        .word(arena.layout.process(slot) + process::BOOT)?
+        .store(block, Release);
     if arena.hand_over(block, mine, Side::held(slot, BOOT_TAG).with_pins(pins))? {
         Ok(())
     } else {

@@ -104,7 +104,9 @@ pub fn start(
         let mut children = children();
         let spawned = polyproc_process::spawn(request(key), move |exit| ended(arena, key, exit));
         if let Ok(child) = &spawned {
-            children.get_or_insert_default().insert(key, Entry::Running(*child));
+            children
+                .get_or_insert_default()
+                .insert(key, Entry::Running(*child));
         }
         spawned
     };
@@ -129,7 +131,9 @@ pub fn start(
 fn ended(arena: &'static Arena, key: Key, exit: Exit) {
     let slot = key.slot();
     watch::announce(arena, slot);
-    children().get_or_insert_default().insert(key, Entry::Reaped(exit));
+    children()
+        .get_or_insert_default()
+        .insert(key, Entry::Reaped(exit));
     if let Ok(word) = arena.map.word(arena.layout.process(slot) + process::EXIT) {
         word.store(1 << 63 | u64::from(exit.status.code() as u32), Release);
     }
@@ -151,7 +155,9 @@ pub fn exit_of(arena: &Arena, key: Key) -> Result<Option<Exit>> {
     match children().as_ref().and_then(|children| children.get(&key)) {
         Some(Entry::Running(_)) => Ok(None),
         Some(Entry::Reaped(exit)) => Ok(watch::is_settled(arena, key.slot()).then_some(*exit)),
-        None => Err(Error::State("only the process that started a process can ask how it ended".into())),
+        None => Err(Error::State(
+            "only the process that started a process can ask how it ended".into(),
+        )),
     }
 }
 
@@ -196,7 +202,10 @@ pub fn has_ended(arena: &Arena, key: Key) -> Result<bool> {
 /// `Corrupt`.
 pub fn recorded_exit(arena: &Arena, key: Key) -> Result<Option<i32>> {
     let state = process::state(arena, key.slot())?;
-    let word = arena.map.word(arena.layout.process(key.slot()) + process::EXIT)?.load(Acquire);
+    let word = arena
+        .map
+        .word(arena.layout.process(key.slot()) + process::EXIT)?
+        .load(Acquire);
     let known = u64::from(state.generation) == key.name() >> 32 && word >> 63 == 1;
     Ok(known.then_some(word as u32 as i32))
 }

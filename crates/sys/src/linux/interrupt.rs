@@ -42,7 +42,10 @@ pub fn watch() -> u64 {
         return count();
     }
     NEXT.store(now.sa_sigaction, Ordering::SeqCst);
-    NEXT_TAKES_INFO.store(usize::from(now.sa_flags & libc::SA_SIGINFO != 0), Ordering::SeqCst);
+    NEXT_TAKES_INFO.store(
+        usize::from(now.sa_flags & libc::SA_SIGINFO != 0),
+        Ordering::SeqCst,
+    );
     let mut mine = now;
     mine.sa_sigaction = ours;
     mine.sa_flags |= libc::SA_SIGINFO;
