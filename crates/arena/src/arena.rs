@@ -110,6 +110,15 @@ impl<'a> std::ops::Deref for Guard<'a> {
     }
 }
 
+impl Guard<'_> {
+    /// See [`Entered::unlock`].
+    pub fn unlock(&mut self) {
+        if let Some(entered) = &mut self.entered {
+            entered.unlock();
+        }
+    }
+}
+
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         self.entered = None;
@@ -360,6 +369,10 @@ impl Liveness for Arena {
     }
 
     fn relax(&self, turn: u32) {
+        #[cfg(feature = "points")]
+        if crate::points::machine().is_some_and(|machine| (machine.relax)(turn)) {
+            return;
+        }
         if turn < 64 {
             polyproc_sys::clock::cpu_relax();
         } else if turn < 1024 {

@@ -5,9 +5,9 @@
 
 use crate::arena::{Arena, Member};
 use crate::error::Result;
+use crate::primitive::now;
 use crate::spin;
 use crate::wait::{List, Sleeper};
-use polyproc_sys::clock;
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn block_on(
     if ready()? {
         return Ok(Outcome::Ready);
     }
-    let left = deadline.map_or(u64::MAX, |deadline| deadline.saturating_sub(clock::now()));
+    let left = deadline.map_or(u64::MAX, |deadline| deadline.saturating_sub(now()));
     if left == 0 {
         return Ok(Outcome::TimedOut);
     }
@@ -55,7 +55,7 @@ pub fn block_on(
             if ready()? {
                 return Ok(Outcome::Ready);
             }
-            let now = clock::now();
+            let now = now();
             if deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(Outcome::TimedOut);
             }

@@ -104,6 +104,7 @@ mod real {
                 crate::points::Access::Bytes,
                 crate::points::Edge::Before,
                 place.as_ptr() as usize,
+                bytes.len(),
             );
             // SAFETY: the target is in range; it cannot overlap `bytes`, which is memory of this
             // process alone. Another process may read at the same time: bytes are only bytes.
@@ -114,6 +115,7 @@ mod real {
                 crate::points::Access::Bytes,
                 crate::points::Edge::After,
                 place.as_ptr() as usize,
+                bytes.len(),
             );
             Ok(())
         }
@@ -122,9 +124,18 @@ mod real {
         ///
         /// # Errors
         /// `Corrupt` when the range does not lie inside the arena.
+        #[cfg_attr(feature = "points", track_caller)]
         #[inline]
         pub fn copy_out(&self, offset: Offset, target: &mut [u8]) -> Result<()> {
             let place = self.at(offset, target.len() as u64, 1)?;
+            #[cfg(feature = "points")]
+            crate::points::hit(
+                std::panic::Location::caller(),
+                crate::points::Access::Load,
+                crate::points::Edge::Before,
+                place.as_ptr() as usize,
+                target.len(),
+            );
             // SAFETY: as in `copy_in`, the other way round.
             unsafe { std::ptr::copy_nonoverlapping(place.as_ptr(), target.as_mut_ptr(), target.len()) };
             Ok(())

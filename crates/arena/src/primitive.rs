@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 #[cfg(feature = "points")]
 use crate::points::{self, Access, Edge};
+#[cfg(not(loom))]
+use polyproc_sys::futex;
 
 #[cfg(loom)]
 pub use loom::sync::atomic::fence;
@@ -31,6 +33,7 @@ macro_rules! observed {
             Access::$access,
             Edge::Before,
             std::ptr::from_ref($self) as usize,
+            size_of_val($self),
         );
         let result = $body;
         #[cfg(feature = "points")]
@@ -39,6 +42,7 @@ macro_rules! observed {
             Access::$access,
             Edge::After,
             std::ptr::from_ref($self) as usize,
+            size_of_val($self),
         );
         result
     }};
@@ -132,4 +136,43 @@ impl Flag {
     pub fn futex(&self) -> &AtomicU32 {
         &self.0
     }
+
+    /// Sleeps while the flag holds `expected`, until it is woken or `deadline` (ns of the monotonic
+    /// clock) passes.
+    pub fn sleep(&self, expected: u32, deadline: Option<u64>) -> futex::Wait {
+        #[cfg(feature = "points")]
+        if let Some(machine) = points::machine()
+            && let Some(outcome) = (machine.sleep)(std::ptr::from_ref(self) as usize, expected)
+        {
+            return outcome;
+        }
+        futex::wait(&self.0, expected, deadline)
+    }
+
+    /// Wakes one thread that sleeps on the flag. A point like a write: a process can die before it.
+    #[cfg_attr(feature = "points", track_caller)]
+    pub fn wake(&self) {
+        observed!(self, Write, {
+            #[cfg(feature = "points")]
+            let simulated =
+                points::machine().is_some_and(|machine| (machine.wake)(std::ptr::from_ref(self) as usize));
+            #[cfg(not(feature = "points"))]
+            let simulated = false;
+            if !simulated {
+                futex::wake(&self.0, 1);
+            }
+        });
+    }
+}
+
+/// Nanoseconds of the monotonic clock, as seen by protocols: a simulation can stop it.
+#[cfg(not(loom))]
+#[must_use]
+#[inline]
+pub fn now() -> u64 {
+    #[cfg(feature = "points")]
+    if let Some(now) = points::machine().and_then(|machine| (machine.now)()) {
+        return now;
+    }
+    polyproc_sys::clock::now()
 }

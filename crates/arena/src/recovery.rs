@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::layout::header;
 use crate::map::Offset;
 use crate::member::{self, Name, Phase};
-use crate::object::Handle;
+use crate::object::{self, Handle};
 use crate::primitive::Ordering::{Acquire, Relaxed};
 use crate::process;
 use crate::wait::List;
@@ -132,6 +132,8 @@ fn settle(arena: &Arena, me: &Member, dead: Name) -> Result<()> {
         if section != 0 && is_section(arena, section) {
             // Entering takes over and applies the log; if another rescuer is at it, it waits for it.
             drop(arena.enter(me, section)?);
+            // It may have died between choosing whom to wake and waking.
+            arena.rouse(me, section)?;
         }
     }
     let object = arena.map.word(slot + member::OP_OBJECT)?.load(Acquire);
@@ -143,6 +145,8 @@ fn settle(arena: &Arena, me: &Member, dead: Name) -> Result<()> {
             && let Some(Some(kind)) = arena.kinds.get(arena.object_kind(handle.index)?)
         {
             kind.recover(arena, me, dead, handle.index, ticket)?;
+            // It may have died between changing the object and looking for those who wait for that.
+            arena.rouse(me, arena.layout.object(handle.index) + object::SECTION)?;
         }
     }
     arena.recover_records(me, dead, &valid)?;

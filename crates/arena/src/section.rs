@@ -10,8 +10,10 @@
 //!
 //! A member enters by a CAS of its name into the lock, reads what it likes, writes the new values of
 //! all words it means to change into the log, **commits by one store to `count`**, applies the log in
-//! order, clears `count`, and leaves by a CAS of 0. Words that are changed in a section are changed
-//! only in that section (or while nobody else can reach them), so applying a log twice is harmless.
+//! order, clears `count`, and leaves by a CAS of 0. Words that go through a log are changed only in that
+//! section (or while nobody else can reach them), so applying a log twice is harmless. A word that others
+//! change by CAS without the section, such as a queue's slot, must not: applied again, the log would undo
+//! what they have done since.
 //!
 //! # What a crash leaves
 //!
@@ -59,6 +61,7 @@ pub struct Entered<'a> {
     me: Name,
     note: Offset,
     rescued: bool,
+    unlocked: bool,
 }
 
 /// Enters the section at `at` as `me`, waiting for a living holder and taking over from a dead one.
@@ -86,7 +89,7 @@ pub fn enter<'a>(
             Ok(_) => break,
             Err(holder) => {
                 // A name is looked at only now and then: a holder is normally gone in a microsecond.
-                if turn % 16 == 15 && Name::from_word(holder).is_none_or(|name| alive.is_dead(name)) {
+                if is_time_to_look(turn) && Name::from_word(holder).is_none_or(|name| alive.is_dead(name)) {
                     // SYNC: acquires the dead holder's stores; its log was released by `count`.
                     if lock.cas(holder, me.word()).is_ok() {
                         rescued = true;
@@ -108,11 +111,17 @@ pub fn enter<'a>(
         me,
         note,
         rescued,
+        unlocked: false,
     };
     if rescued {
         entered.redo()?;
     }
     Ok(entered)
+}
+
+/// Whether it is asked in this turn if the holder is dead. To an explorer every turn is the same.
+const fn is_time_to_look(turn: u32) -> bool {
+    cfg!(any(loom, feature = "points")) || turn % 16 == 15
 }
 
 impl Entered<'_> {
@@ -122,19 +131,33 @@ impl Entered<'_> {
         self.rescued
     }
 
+    /// Lets others in, and keeps the note until this is dropped: for what has to follow a change, and
+    /// what recovery does in its place if the member dies before it is done (see [`crate::wait`]).
+    pub fn unlock(&mut self) {
+        if !self.unlocked {
+            self.unlocked = true;
+            if let Ok(lock) = self.map.word(self.at) {
+                // SYNC: releases all that was done inside to the next holder's CAS in `enter`. A CAS and
+                // not a store: whatever a scribbler put there stays visible as damage.
+                let _ = lock.cas(self.me.word(), 0);
+            }
+        }
+    }
+
     /// Changes all `writes` or, if this process dies, all or none of them. At most [`MOST_WRITES`].
     ///
     /// # Errors
     /// `Corrupt` when an offset is out of range, before anything is changed.
     ///
     /// # Panics
-    /// When there are more writes than the log holds: a mistake in the caller.
+    /// When there are more writes than the log holds, or after [`Entered::unlock`]: mistakes in the caller.
     #[cfg_attr(feature = "points", track_caller)]
     pub fn commit(&self, writes: &[(Offset, u64)]) -> Result<()> {
         assert!(
             writes.len() <= MOST_WRITES,
             "a section's log holds {MOST_WRITES} writes"
         );
+        assert!(!self.unlocked, "a section is changed after it was left");
         for (offset, _) in writes {
             self.map.word(*offset)?;
         }
@@ -184,11 +207,7 @@ impl Entered<'_> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        if let Ok(lock) = self.map.word(self.at) {
-            // SYNC: releases all that was done inside to the next holder's CAS in `enter`. A CAS and
-            // not a store: whatever a scribbler put there stays visible as damage.
-            let _ = lock.cas(self.me.word(), 0);
-        }
+        self.unlock();
         if let Ok(note) = self.map.word(self.note) {
             note.store(0, Relaxed);
         }

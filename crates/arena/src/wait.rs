@@ -22,18 +22,27 @@
 //! - waker: set `dirty`, read `parked` · isolate: set `parked`, read `dirty`.
 //!
 //! # What a crash leaves
-//! Records of the dead are unlinked by recovery, each in its section, and what they may have been woken
-//! for is passed on to the next in the list.
+//! | killed | left | put right by |
+//! |---|---|---|
+//! | waiting | a record in a list | recovery unlinks it, and wakes the next in its place |
+//! | after leaving, before it looked or passed on | nothing | its note of the object: recovery rouses its lists |
+//! | having changed the thing, before it looked for waiters | a sleeper nobody calls | the same |
+//! | having chosen a waiter, before futex or doorbell | a sleeper that seems to be called | its note of the section, kept until then: recovery rouses its lists |
+//!
+//! *Rousing* calls everybody in a list, also those who have been called already.
 
 use crate::arena::{Arena, Member, locked};
 use crate::blocks::Side;
 use crate::error::{Error, Result};
+use crate::layout;
 use crate::map::Offset;
 use crate::member::{self, Name, Phase};
+use crate::object;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use crate::primitive::fence;
+use crate::primitive::{fence, now};
+use crate::process;
 use crate::section::Liveness;
-use polyproc_sys::{clock, futex};
+use polyproc_sys::futex;
 use std::os::fd::AsRawFd;
 
 const OWNER: Offset = 0;
@@ -167,6 +176,8 @@ impl Arena {
     pub fn leave_list(&self, me: &Member, record: Record) -> Result<bool> {
         let at = record.0;
         let section = self.map.word(at + SECTION)?.load(Relaxed);
+        // What it may have been woken for is its own affair from here on: let recovery know of which.
+        self.note_object(me, section)?;
         let guard = self.enter(me, section)?;
         let list = self.map.word(at + LIST)?.load(Relaxed);
         if list != 0 {
@@ -222,7 +233,7 @@ impl Arena {
         if !self.has_waiters(list.at)? {
             return Ok(());
         }
-        let guard = self.enter(me, list.section)?;
+        let mut guard = self.enter(me, list.section)?;
         if self.on_its_way(list)? {
             return Ok(());
         }
@@ -233,9 +244,9 @@ impl Arena {
             }
             if self.is_asleep(at)? {
                 guard.commit(&[(list.at + WOKEN, at)])?;
-                self.map.word(at + WOKEN_AT)?.store(clock::now(), Relaxed);
+                self.map.word(at + WOKEN_AT)?.store(now(), Relaxed);
                 let woken = self.call(at, CHOSEN)?;
-                drop(guard);
+                guard.unlock();
                 return self.notify(woken);
             }
             at = self.map.word(at + NEXT)?.load(Relaxed);
@@ -252,7 +263,7 @@ impl Arena {
             return Ok(());
         }
         let mut calls = Vec::new();
-        let guard = self.enter(me, list.section)?;
+        let mut guard = self.enter(me, list.section)?;
         let mut at = self.map.word(list.at + HEAD)?.load(Relaxed);
         for _ in 0..LONGEST {
             if at == 0 {
@@ -265,10 +276,88 @@ impl Arena {
             }
             at = self.map.word(at + NEXT)?.load(Relaxed);
         }
-        drop(guard);
+        guard.unlock();
         for call in calls {
             self.notify(call)?;
         }
+        Ok(())
+    }
+
+    /// Calls everybody in the lists of a section, also those who have been called: for recovery, since
+    /// who called may have died before futex or doorbell.
+    pub(crate) fn rouse(&self, me: &Member, section: Offset) -> Result<()> {
+        for list in self.lists_of(section) {
+            if !self.has_waiters(list.at)? {
+                continue;
+            }
+            let mut calls = Vec::new();
+            let mut guard = self.enter(me, list.section)?;
+            let mut at = self.map.word(list.at + HEAD)?.load(Relaxed);
+            for _ in 0..LONGEST {
+                if at == 0 {
+                    break;
+                }
+                if let Some(owner) = self.owner(at)? {
+                    let _ = self.map.flag(at + STATE)?.cas(WAITING, HINTED);
+                    let thread = self.map.flag(at + SLEEPER)?.load(Relaxed) == 0;
+                    calls.push(if thread {
+                        Call::Thread(at)
+                    } else {
+                        Call::Isolate(owner)
+                    });
+                }
+                at = self.map.word(at + NEXT)?.load(Relaxed);
+            }
+            guard.unlock();
+            for call in calls {
+                match call {
+                    Call::Thread(_) => self.notify(call)?,
+                    Call::Isolate(owner) => {
+                        // Whether it is parked does not tell whether its bell was rung.
+                        self.ring(owner)?;
+                        self.push_bell(owner)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The lists that a section guards.
+    fn lists_of(&self, section: Offset) -> Vec<List> {
+        let layout = &self.layout;
+        let (objects, processes) = (layout.objects, layout.processes);
+        if section >= objects && section < layout.object(layout.objects_len) {
+            let at = layout.object((section - objects) / layout::OBJECT);
+            [object::LIST_A, object::LIST_B]
+                .map(|list| List {
+                    at: at + list,
+                    section,
+                })
+                .to_vec()
+        } else if section >= processes && section < layout.process(layout.processes_len) {
+            let at = layout.process((section - processes) / layout::PROCESS);
+            vec![List {
+                at: at + process::WAITERS,
+                section,
+            }]
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Notes the object of a section as the one that `me` is at, if it is an object's.
+    fn note_object(&self, me: &Member, section: Offset) -> Result<()> {
+        let layout = &self.layout;
+        if section < layout.objects || section >= layout.object(layout.objects_len) {
+            return Ok(());
+        }
+        let index = (section - layout.objects) / layout::OBJECT;
+        let generation = self.object_state(index)?.generation;
+        // SYNC: Relaxed: read only after the kernel has marked this process dead.
+        self.map
+            .word(me.slot + member::OP_OBJECT)?
+            .store(object::Handle { index, generation }.word(), Relaxed);
         Ok(())
     }
 
@@ -281,7 +370,7 @@ impl Arena {
         let valid = self.map.word(woken + LIST)?.load(Relaxed) == list.at
             && self.map.flag(woken + STATE)?.load(Acquire) == CHOSEN
             && self.owner(woken)?.is_some_and(|owner| !self.is_dead(owner));
-        Ok(valid && clock::now().saturating_sub(self.map.word(woken + WOKEN_AT)?.load(Relaxed)) < UNSEEN)
+        Ok(valid && now().saturating_sub(self.map.word(woken + WOKEN_AT)?.load(Relaxed)) < UNSEEN)
     }
 
     fn owner(&self, record: Offset) -> Result<Option<Name>> {
@@ -325,7 +414,7 @@ impl Arena {
     fn notify(&self, call: Call) -> Result<()> {
         match call {
             Call::Thread(record) => {
-                futex::wake(self.map.flag(record + STATE)?.futex(), 1);
+                self.map.flag(record + STATE)?.wake();
                 Ok(())
             }
             Call::Isolate(owner) => self.ring(owner),
@@ -347,6 +436,10 @@ impl Arena {
     }
 
     fn push_bell(&self, owner: Name) -> Result<()> {
+        #[cfg(feature = "points")]
+        if crate::points::machine().is_some_and(|machine| (machine.bell)(owner.word())) {
+            return Ok(());
+        }
         let mut bells = locked(&self.local.bells);
         if let Some(bell) = bells.get(&owner.word())
             && polyproc_sys::doorbell::ring(bell.as_raw_fd()).is_ok()
@@ -358,7 +451,7 @@ impl Arena {
             bells.remove(&owner.word());
             return Ok(());
         }
-        let process = crate::process::state(self, state.process)?;
+        let process = process::state(self, state.process)?;
         let fd = self
             .map
             .word(self.layout.member(owner.slot()) + member::BELL)?
@@ -430,17 +523,13 @@ impl Arena {
         Ok(dirty.load(Relaxed) == 1 && dirty.swap(0, SeqCst) == 1)
     }
 
-    /// Sleeps on a record until it is called or `deadline` (ns of `clock::now`) passes. Interrupted and
+    /// Sleeps on a record until it is called or `deadline` (ns of the monotonic clock) passes. Interrupted and
     /// spurious returns count as "look again".
     ///
     /// # Errors
     /// `Corrupt`.
     pub fn sleep(&self, record: Record, deadline: Option<u64>) -> Result<futex::Wait> {
-        Ok(futex::wait(
-            self.map.flag(record.0 + STATE)?.futex(),
-            WAITING,
-            deadline,
-        ))
+        Ok(self.map.flag(record.0 + STATE)?.sleep(WAITING, deadline))
     }
 
     /// Takes the records of a dead member out of their lists and passes on what they were woken for.
@@ -476,13 +565,13 @@ impl Arena {
         if section == 0 {
             return Ok(());
         }
-        let guard = self.enter(me, section)?;
+        let mut guard = self.enter(me, section)?;
         let list = self.map.word(record + LIST)?.load(Relaxed);
         if list == 0 || !valid() || self.owner(record)? != Some(dead) {
             return Ok(());
         }
         self.unlink(&guard, list, record)?;
-        drop(guard);
+        guard.unlock();
         self.wake_one(me, List { at: list, section })
     }
 }

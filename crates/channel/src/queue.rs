@@ -17,9 +17,10 @@
 //!
 //! # What a crash leaves
 //! Before each operation the member notes queue and ticket in its own slot; recovery looks at that one
-//! slot. See [`slot`] for its states. A message given back lies behind the head, so recovery sets
-//! `low`, in the same commit that makes the slot full; getters look there first. Linking and retiring a
-//! segment are one commit each: a crash leaves it done or not begun.
+//! slot. See [`slot`] for its states. A message given back lies behind the head, so recovery sets `low`
+//! once the slot is full; getters look there first. If the recoverer dies between the two, the next one
+//! finds the slot full and sets `low`. Linking and retiring a segment are one commit each: a crash leaves
+//! it done or not begun.
 
 use crate::segment::{self, Segment};
 use crate::slot::{self, Look, Slot};
@@ -491,6 +492,23 @@ impl Queue {
         Ok(None)
     }
 
+    /// Lets getters look for a message at `ticket` behind the head.
+    fn lower(&self, arena: &Arena, ticket: u64) -> Result<()> {
+        let word = arena.map.word(self.body + LOW)?;
+        let mut low = word.load(Acquire);
+        loop {
+            let lowest = match low & (TICKETS - 1) {
+                0 => ticket,
+                now => now.min(ticket),
+            };
+            // SYNC: after the slot's CAS, so who sees this sees the message.
+            match word.cas(low, bump(low, lowest)) {
+                Ok(_) => return Ok(()),
+                Err(now) => low = now,
+            }
+        }
+    }
+
     /// The segment that serves a ticket, walking from the first.
     fn find(&self, arena: &Arena, ticket: u64) -> Result<Option<Segment>> {
         let mut at = arena.map.word(self.body + FIRST)?.load(Acquire);
@@ -783,37 +801,31 @@ impl Kind for QueueKind {
         let pins = meta & HAS_PINS != 0;
         let its = Side::held(index, ticket).with_pins(pins);
         let deads = Side::owned(dead).with_pins(pins);
-        let mut writes = Vec::new();
-        // The block goes with the slot, in one commit, and only if it is the one the slot means.
-        let mut block_becomes = |from: Side, to: Side| -> Result<()> {
-            if meta & HAS_BLOCK != 0
-                && let Ok(place) = arena.place(block)
-                && arena.map.word(place.side)?.load(Acquire) == from.pack()
-            {
-                writes.push((place.side, to.pack()));
+        // Each step is a CAS from a value that names the dead, and not an entry in the section's log:
+        // others take the message the moment that the slot is full, and a log that is applied again after
+        // a second death would give it out once more. Whoever takes over begins at the slot's new state.
+        let move_block = |from: Side, to: Side| -> Result<()> {
+            if meta & HAS_BLOCK != 0 && arena.place(block).is_ok() {
+                arena.hand_over(block, from, to)?;
             }
             Ok(())
         };
         match look {
             Look::Writing(owner) if owner == dead.slot() => {
-                block_becomes(its, deads)?;
-                writes.push(slot.tombstone());
+                move_block(its, deads)?;
+                slot.abandon(owner)?;
             }
             Look::Reading(owner) if owner == dead.slot() => {
-                block_becomes(deads, its)?;
-                let low = arena.map.word(body + LOW)?.load(Acquire);
-                let lowest = match low & (TICKETS - 1) {
-                    0 => ticket,
-                    now => now.min(ticket),
-                };
-                writes.extend([slot.refilled(), (body + LOW, bump(low, lowest))]);
+                move_block(deads, its)?;
+                slot.give_back(owner)?;
+                queue.lower(arena, ticket)?;
             }
-            _ => return Ok(()),
+            // Published by the dead, or given back by a recoverer that came no further.
+            Look::Full => queue.lower(arena, ticket)?,
+            _ => {}
         }
-        guard.commit(&writes)?;
         drop(guard);
-        arena.wake_one(me, queue.getters(arena))?;
-        arena.wake_one(me, queue.putters(arena))
+        Ok(())
     }
 }
 

@@ -177,7 +177,7 @@ impl Slot<'_> {
         )
     }
 
-    /// Makes a claimed slot a tombstone: its producer could not write the message.
+    /// Makes a claimed slot a tombstone: its producer could not write the message, or died.
     ///
     /// # Errors
     /// `Corrupt`.
@@ -220,16 +220,15 @@ impl Slot<'_> {
         self.change(seen, State::new(self.ticket, Phase::Closed, 0))
     }
 
-    /// The word of a slot whose producer died: a tombstone. For a commit in the queue's section.
-    #[must_use]
-    pub fn tombstone(&self) -> (Offset, u64) {
-        (self.at + WORD, State::new(self.ticket, Phase::Free, 0).pack())
-    }
-
-    /// The word of a slot whose consumer died: full again. For a commit in the queue's section.
-    #[must_use]
-    pub fn refilled(&self) -> (Offset, u64) {
-        (self.at + WORD, State::new(self.ticket, Phase::Full, 0).pack())
+    /// Makes the slot of a dead consumer full again, for somebody else.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn give_back(&self, owner: u64) -> Result<bool> {
+        self.change(
+            State::new(self.ticket, Phase::Reading, owner),
+            State::new(self.ticket, Phase::Full, 0),
+        )
     }
 
     /// Length, kind, flags and block of the message. Only the owner of the slot may ask.
