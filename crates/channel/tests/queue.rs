@@ -1,11 +1,11 @@
 //! The queue on ordinary memory: order, bounds, growth, returned messages, recovery, books.
 
-mod family;
+#![cfg(not(loom))]
 
-use family::Family;
 use polyproc_arena::check;
 use polyproc_channel::queue::{Got, Message, Put, Queue};
 use polyproc_channel::slot::INLINE;
+use polyproc_testkit::family::Family;
 
 fn put(f: &Family, p: usize, q: &Queue, value: u64) -> Put {
     let bytes = value.to_le_bytes();
