@@ -11,6 +11,7 @@ use napi::sys;
 use polyproc_arena::primitive::Ordering::Release;
 use polyproc_arena::{member, spin};
 use polyproc_sys::{clock, doorbell, dynamic};
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
@@ -85,16 +86,16 @@ pub struct EventLoop {
     resource: sys::napi_ref,
     env: sys::napi_env,
     /// Handles that libuv has not let go of; when none is left the environment may end.
-    closing: u32,
+    closing: Cell<u32>,
     removal: sys::napi_async_cleanup_hook_handle,
     running: bool,
+    /// What the handles lie in.
+    _memory: [Vec<u128>; 3],
 }
 
 /// Memory for a libuv handle, zeroed, aligned to 16 bytes.
-fn memory(size: usize) -> Handle {
-    Box::leak(vec![0_u128; size.div_ceil(16)].into_boxed_slice())
-        .as_mut_ptr()
-        .cast()
+fn memory(size: usize) -> Vec<u128> {
+    vec![0; size.div_ceil(16)]
 }
 
 fn done(code: c_int, what: &str) -> Result<()> {
@@ -113,30 +114,27 @@ pub fn prepare(env: &Env, isolate: &Rc<Isolate>, listener: sys::napi_value) -> R
     let uv = uv()?;
     let mut uv_loop = ptr::null_mut();
     // SAFETY: the place is ours, the environment the current one.
-    node(
-        unsafe { sys::napi_get_uv_event_loop(env.raw(), &raw mut uv_loop) },
-        "napi_get_uv_event_loop",
-    )?;
+    let status = unsafe { sys::napi_get_uv_event_loop(env.raw(), &raw mut uv_loop) };
+    node(status, "napi_get_uv_event_loop")?;
     let uv_loop = uv_loop.cast::<c_void>();
     let bell =
         doorbell::pipe().map_err(|error| state(format!("the doorbell pipe could not be made: {error}")))?;
     // SAFETY: the sizes are libuv's own.
     let size = |kind| unsafe { (uv.uv_handle_size)(kind) };
-    let (poll, prepare, check) = (
+    let mut memory = [
         memory(size(UV_POLL)),
         memory(size(UV_PREPARE)),
         memory(size(UV_CHECK)),
-    );
+    ];
+    let [poll, prepare, check] = memory
+        .each_mut()
+        .map(|memory| memory.as_mut_ptr().cast::<c_void>());
     // SAFETY: the handle has the size that libuv asks for and lives until libuv has closed it.
-    done(
-        unsafe { (uv.uv_poll_init)(uv_loop, poll, bell.0.as_raw_fd()) },
-        "uv_poll_init",
-    )?;
+    let status = unsafe { (uv.uv_poll_init)(uv_loop, poll, bell.0.as_raw_fd()) };
+    done(status, "uv_poll_init")?;
     // SAFETY: as above.
-    done(
-        unsafe { (uv.uv_prepare_init)(uv_loop, prepare) },
-        "uv_prepare_init",
-    )?;
+    let status = unsafe { (uv.uv_prepare_init)(uv_loop, prepare) };
+    done(status, "uv_prepare_init")?;
     // SAFETY: as above.
     done(unsafe { (uv.uv_check_init)(uv_loop, check) }, "uv_check_init")?;
     for handle in [poll, prepare, check] {
@@ -144,10 +142,8 @@ pub fn prepare(env: &Env, isolate: &Rc<Isolate>, listener: sys::napi_value) -> R
         unsafe { (uv.uv_unref)(handle) };
     }
     // SAFETY: initialised above.
-    done(
-        unsafe { (uv.uv_poll_start)(poll, UV_READABLE, on_bell) },
-        "uv_poll_start",
-    )?;
+    let status = unsafe { (uv.uv_poll_start)(poll, UV_READABLE, on_bell) };
+    done(status, "uv_poll_start")?;
     // Starting a handle does not make it count again once it is unreferenced.
     let bell_fd = bell.1.as_raw_fd();
     let (listener, resource, context) = callback(env, listener)?;
@@ -162,9 +158,10 @@ pub fn prepare(env: &Env, isolate: &Rc<Isolate>, listener: sys::napi_value) -> R
         context,
         resource,
         env: env.raw(),
-        closing: 0,
+        closing: Cell::new(0),
         removal: ptr::null_mut(),
         running: false,
+        _memory: memory,
     });
     let itself = ptr::from_mut::<EventLoop>(&mut event_loop);
     for handle in [poll, prepare, check] {
@@ -193,31 +190,23 @@ fn callback(
 ) -> Result<(sys::napi_ref, sys::napi_ref, sys::napi_async_context)> {
     let (mut function, mut object, mut name) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
     // SAFETY: the function is alive during this call.
-    node(
-        unsafe { sys::napi_create_reference(env.raw(), listener, 1, &raw mut function) },
-        "napi_create_reference",
-    )?;
+    let status = unsafe { sys::napi_create_reference(env.raw(), listener, 1, &raw mut function) };
+    node(status, "napi_create_reference")?;
     // SAFETY: the place is ours.
-    node(
-        unsafe { sys::napi_create_object(env.raw(), &raw mut object) },
-        "napi_create_object",
-    )?;
+    let status = unsafe { sys::napi_create_object(env.raw(), &raw mut object) };
+    node(status, "napi_create_object")?;
     let text = c"polyproc";
     // SAFETY: the text is NUL-terminated and its length given.
     let status = unsafe { sys::napi_create_string_utf8(env.raw(), text.as_ptr(), 8, &raw mut name) };
     node(status, "napi_create_string_utf8")?;
     let mut context = ptr::null_mut();
     // SAFETY: object and name were made above.
-    node(
-        unsafe { sys::napi_async_init(env.raw(), object, name, &raw mut context) },
-        "napi_async_init",
-    )?;
+    let status = unsafe { sys::napi_async_init(env.raw(), object, name, &raw mut context) };
+    node(status, "napi_async_init")?;
     let mut resource = ptr::null_mut();
     // SAFETY: the object was made above.
-    node(
-        unsafe { sys::napi_create_reference(env.raw(), object, 1, &raw mut resource) },
-        "napi_create_reference",
-    )?;
+    let status = unsafe { sys::napi_create_reference(env.raw(), object, 1, &raw mut resource) };
+    node(status, "napi_create_reference")?;
     Ok((function, resource, context))
 }
 
@@ -258,13 +247,19 @@ pub fn update(isolate: &Isolate) {
     }
 }
 
+/// What a handle of ours belongs to.
+fn of<'a>(handle: Handle) -> &'a EventLoop {
+    // SAFETY: `data` is the first field and was set when the handle was made.
+    let event_loop = unsafe { *handle.cast::<*const EventLoop>() };
+    // SAFETY: it lives until the last handle is closed.
+    unsafe { &*event_loop }
+}
+
 /// The loop is about to sleep: spin a little, then park, unless there is something to look at.
 unsafe extern "C" fn on_prepare(handle: Handle) {
     let Some(isolate) = existing() else { return };
-    // SAFETY: `data` was set when the handle was made; the loop lives until the handle is closed.
-    let event_loop = unsafe { *handle.cast::<*mut EventLoop>() };
-    // SAFETY: as above; only plain copies are read.
-    let (uv, uv_loop) = unsafe { ((*event_loop).uv, (*event_loop).uv_loop) };
+    let event_loop = of(handle);
+    let (uv, uv_loop) = (event_loop.uv, event_loop.uv_loop);
     let (arena, me) = (isolate.arena, &isolate.me);
     let dirty = || arena.is_dirty(me);
     let turn_ends = clock::now() + TURN;
@@ -284,8 +279,7 @@ unsafe extern "C" fn on_prepare(handle: Handle) {
         look(&isolate);
         if clock::now() > turn_ends {
             // Others of this loop have their turn; it must not sleep meanwhile.
-            // SAFETY: as above.
-            let _ = doorbell::ring(unsafe { (*event_loop).bell.1.as_raw_fd() });
+            let _ = doorbell::ring(event_loop.bell.1.as_raw_fd());
             return;
         }
     }
@@ -302,10 +296,7 @@ unsafe extern "C" fn on_check(_: Handle) {
 
 /// Somebody rang. What for is looked at in the check phase, which follows.
 unsafe extern "C" fn on_bell(handle: Handle, _: c_int, _: c_int) {
-    // SAFETY: as in `on_prepare`.
-    let event_loop = unsafe { *handle.cast::<*mut EventLoop>() };
-    // SAFETY: the descriptor is open until the handle has been closed.
-    doorbell::clear(unsafe { (*event_loop).bell.0.as_raw_fd() });
+    doorbell::clear(of(handle).bell.0.as_raw_fd());
 }
 
 /// Calls the listener, with the microtasks that follow a callback.
@@ -362,15 +353,11 @@ unsafe extern "C" fn close(_: sys::napi_async_cleanup_hook_handle, argument: *mu
             word.store(0, Release);
         }
     }
-    // SAFETY: alive until `on_closed` has been called for every handle.
-    let (uv, handles) = unsafe {
-        (
-            (*event_loop).uv,
-            [(*event_loop).poll, (*event_loop).prepare, (*event_loop).check],
-        )
-    };
-    // SAFETY: as above.
-    unsafe { (*event_loop).closing = handles.len() as u32 };
+    // SAFETY: the argument of the hook, alive until `on_closed` has been called for every handle.
+    let event_loop = unsafe { &*event_loop };
+    let uv = event_loop.uv;
+    let handles = [event_loop.poll, event_loop.prepare, event_loop.check];
+    event_loop.closing.set(handles.len() as u32);
     for handle in handles {
         // SAFETY: closed once, here.
         unsafe { (uv.uv_close)(handle, Some(on_closed)) };
@@ -378,16 +365,12 @@ unsafe extern "C" fn close(_: sys::napi_async_cleanup_hook_handle, argument: *mu
 }
 
 unsafe extern "C" fn on_closed(handle: Handle) {
-    // SAFETY: `data` was set when the handle was made.
-    let event_loop = unsafe { *handle.cast::<*mut EventLoop>() };
-    // SAFETY: alive until the last handle is closed.
-    let left = unsafe {
-        (*event_loop).closing -= 1;
-        (*event_loop).closing
-    };
+    let event_loop = of(handle);
+    let left = event_loop.closing.get() - 1;
+    event_loop.closing.set(left);
     if left == 0 {
         // SAFETY: `close` gave up the box, and no handle refers to it any more.
-        let event_loop = unsafe { Box::from_raw(event_loop) };
+        let event_loop = unsafe { Box::from_raw(ptr::from_ref(event_loop).cast_mut()) };
         // SAFETY: the hook's own handle, removed once.
         unsafe { sys::napi_remove_async_cleanup_hook(event_loop.removal) };
     }
