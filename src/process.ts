@@ -84,12 +84,10 @@ interface State {
   line: Line
 }
 
-const counters = new Map<string, number>()
+/** Processes described here so far, named or not: one row of numbers for all classes, as Python has it. */
+let described = 0
 
-function nextName(type: string): string {
-  // One row of numbers for all classes, as Python has it.
-  const number = (counters.get('') ?? 0) + 1
-  counters.set('', number)
+function defaultName(type: string, number: number): string {
   const above = currentRecord()
   return above.isMain ? `${type}-${number}` : `${above.name}:${number}`
 }
@@ -133,7 +131,8 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
     check(options)
     this.#state = { key: 0, pid: null, exitCode: null, failure: null, closed: false, foreign: null, line }
     this.#options = { ...options }
-    this.#name = options.name ?? nextName(new.target.name === '' ? 'Process' : new.target.name)
+    described += 1
+    this.#name = options.name ?? defaultName(new.target.name === '' ? 'Process' : new.target.name, described)
     this.#daemon = options.daemon ?? currentRecord().daemon
     this.#authKey = Uint8Array.from(settings().authKey)
   }
