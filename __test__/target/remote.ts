@@ -9,8 +9,8 @@ import { Arrival, entryUrls, instances, Peer, preload, Shipment } from '#src/tar
 export interface Packet { id: number, kind: number, bytes: Uint8Array, blobs: ArrayBuffer[] }
 export interface Reply { id: number, threw: boolean, kind: number, bytes: Uint8Array, blobs: ArrayBuffer[], missing?: string }
 
-export function pack(id: number, value: unknown, peer: Peer, byValue?: Iterable<string>): Packet {
-  const shipment = new Shipment(peer, byValue)
+export function pack(id: number, value: unknown, peer: Peer, inFull?: Iterable<string>): Packet {
+  const shipment = new Shipment(peer, inFull)
   const message = encode(value, { fn: shipment, instance: instances })
   try {
     return {
@@ -67,8 +67,11 @@ export class Remote {
     const packet = pack(id, value, this.peer)
     this.lastSize = packet.bytes.length
     return new Promise((resolve, reject) => {
+      const wanted: string[] = []
       const again = (missing: string): void => {
-        this.child.send(pack(id, value, this.peer, [missing]))
+        if (wanted.includes(missing)) reject(new Error('asked twice for the same'))
+        wanted.push(missing)
+        this.child.send(pack(id, value, this.peer, wanted))
       }
       this.waiting.set(id, { resolve, reject, again })
       this.child.send(packet)

@@ -14,7 +14,7 @@ export type KnownHead = string
 export interface NameHead { readonly t: 'name', readonly path: NamePath }
 
 /** By reference: an export of a module, which has that text there. */
-export interface ReferenceHead { readonly t: 'reference', readonly id: string, readonly url: string, readonly path: ExportPath, readonly hash: string }
+export interface ReferenceHead { readonly t: 'reference', readonly id: string, readonly url: string, readonly path: ExportPath, readonly hash: string, readonly commonJs: boolean }
 
 export interface BoundHead { readonly t: 'bound', readonly id: string, readonly name: string, readonly length: number }
 export interface BoundBody { readonly target: unknown, readonly self: unknown, readonly args: readonly unknown[] }

@@ -60,18 +60,22 @@ export function forget(ids: readonly string[]): void {
 }
 
 /**
- * The module that a reference leads to has another text here: a transformed copy, a newer version. The sender is to be
- * asked for the function's value form (`Shipment.byValue`).
+ * Part of a message means nothing here: a reference leads to a module that has another text (a transformed copy, a newer
+ * version), or a function is named that this process was never sent. The sender is to send the message again in full
+ * where that is concerned: `new Shipment(peer, [error.id])`.
  */
-export class DifferentTextError extends SerializationError {
-  /** Of the reference that could not be followed. */
+export class IncompleteError extends SerializationError {
+  /** Of what is wanted. */
   readonly id: string
 
-  constructor(head: ReferenceHead, problem: string) {
-    super(`the function ${head.path.join('.')} of ${head.url} ${problem}`)
-    this.id = head.id
+  constructor(id: string, message: string) {
+    super(message)
+    this.id = id
   }
 }
+
+const differs = (head: ReferenceHead, problem: string): IncompleteError =>
+  new IncompleteError(head.id, `the function ${head.path.join('.')} of ${head.url} ${problem}`)
 
 let generation: boolean | undefined
 /** Whether this process may make code from text (`--disallow-code-generation-from-strings` forbids it). */
@@ -106,13 +110,13 @@ export class Arrival implements FunctionExtension {
    * Makes a function, class or bound function; what it needs to run comes by {@link fill}.
    *
    * @throws {@link SerializationError} for a module that cannot be loaded, or where code may not be generated;
-   *   {@link DifferentTextError} where a reference leads to another text.
+   *   {@link IncompleteError} where the sender has to send more.
    */
   create(head: unknown): AnyFunction {
     const record = head as Head
     if (typeof record === 'string') {
       const known = kept.get(record)
-      if (known === undefined) throw new SerializationError('a function was announced as known, but this process does not have it')
+      if (known === undefined) throw new IncompleteError(record, 'a function was announced as known, but this process does not have it')
       return known
     }
     switch (record.t) {
@@ -180,6 +184,10 @@ export class Arrival implements FunctionExtension {
       const path = head.named?.[name]
       environment.set(name, path === undefined ? systemValue(code.system[name], code, body.captured[name]) : resolveName(path))
     }
+    for (const [place, path] of Object.entries(head.named ?? {})) {
+      const [name, member] = place.split('.') as [string, string | undefined]
+      if (member !== undefined) (body.captured[name] as Record<string, unknown>)[member] = resolveName(path)
+    }
     origin.captured = body.captured
     origin.cells = body.cells.map(([id, own, value], i) => {
       const cell = this.share(id, own, value, shared => environment.set(cellVariable(code.cells[i]!), shared))
@@ -223,7 +231,7 @@ function factoryOf(code: Code | string): { code: Code, run: (environment: Enviro
   const id = typeof code === 'string' ? code : code.id
   let factory = factories.get(id)
   if (factory === undefined) {
-    if (typeof code === 'string') throw new SerializationError('the text of a function was announced as known, but this process does not have it')
+    if (typeof code === 'string') throw new IncompleteError(id, 'the text of a function was announced as known, but this process does not have it')
     if (!canGenerateCode()) throw noCodeGeneration(code.file)
     const run = compile(code.text, code.file, code.line).runInThisContext() as (environment: Environment) => unknown
     factories.set(id, factory = { code, run })
@@ -277,14 +285,13 @@ function followReference(head: ReferenceHead): AnyFunction {
   const known = kept.get(head.id)
   if (known !== undefined) return known
   let at: unknown = namespaceOf(needOf(head.url))
-  // A CommonJS module's own properties are its exports; as a namespace they hang on `default`.
-  if (head.path.length === 0) at = (at as { default: unknown }).default
-  else if (/\.[^.]*$/.exec(head.url) !== null && !(head.path[0]! in (at as object)) && 'default' in (at as object)) at = (at as { default: unknown }).default
+  // What a CommonJS module exports is the default of its namespace, however it was loaded.
+  if (head.commonJs) at = (at as { default: unknown }).default
   for (const step of head.path) {
     at = typeof at === 'object' || typeof at === 'function' ? (at as Record<string, unknown> | null)?.[step] : undefined
   }
-  if (typeof at !== 'function') throw new DifferentTextError(head, 'does not exist here')
-  if (hashOf(at as AnyFunction) !== head.hash) throw new DifferentTextError(head, 'has another text here')
+  if (typeof at !== 'function') throw differs(head, 'does not exist here')
+  if (hashOf(at as AnyFunction) !== head.hash) throw differs(head, 'has another text here')
   kept.set(head.id, at as AnyFunction)
   references.set(at, head)
   return at as AnyFunction

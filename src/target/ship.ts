@@ -73,15 +73,15 @@ export class Shipment implements FunctionExtension {
   private depth = 0
   private hints: Map<object, Hint> | undefined
   private cells: SharedCells | undefined
-  private readonly byValueOnly: ReadonlySet<string> | undefined
+  private readonly inFull: ReadonlySet<string> | undefined
 
   /**
    * @param peer Who receives it; without one, everything is sent in full.
-   * @param byValue Ids of references that the receiver could not follow (`DifferentTextError`): these are sent by value.
+   * @param inFull What the receiver turned out not to have (`IncompleteError`, by its `id`): sent in full, and by value.
    */
-  constructor(peer?: Peer, byValue?: Iterable<string>) {
+  constructor(peer?: Peer, inFull?: Iterable<string>) {
     this.peer = peer
-    this.byValueOnly = byValue === undefined ? undefined : new Set(byValue)
+    this.inFull = inFull === undefined ? undefined : new Set(inFull)
   }
 
   /** The message is on its way: the receiver has what it brought. */
@@ -109,7 +109,7 @@ export class Shipment implements FunctionExtension {
     }
     const kind = kindOf(fn, this.hints?.get(fn))
     if (kind.kind === 'bound') return this.describeBound(fn, kind.id, kind)
-    if (kind.kind === 'reference' && !this.isForced(kind.id)) return this.describeReference({ t: 'reference', id: kind.id, url: kind.url, path: kind.path, hash: kind.hash })
+    if (kind.kind === 'reference' && !this.isForced(kind.id)) return this.describeReference({ t: 'reference', id: kind.id, url: kind.url, path: kind.path, hash: kind.hash, commonJs: kind.commonJs })
     return this.describeByValue(fn, kind.kind === 'value' ? kind.subject : subjectOf(fn))
   }
 
@@ -124,11 +124,11 @@ export class Shipment implements FunctionExtension {
   }
 
   private isForced(id: string): boolean {
-    return this.byValueOnly?.has(id) === true
+    return this.inFull?.has(id) === true
   }
 
   private isKnown(id: string): boolean {
-    return this.peer?.has(id) === true
+    return this.peer?.has(id) === true && !this.isForced(id)
   }
 
   /** What can be told without the inspector: names, what arrived from elsewhere, what `perProcess` made. */
@@ -153,8 +153,8 @@ export class Shipment implements FunctionExtension {
   private describeReference(head: ReferenceHead): FunctionDescription {
     if (this.isKnown(head.id)) return { head: head.id, body: undefined }
     this.sent.push(head.id)
-    const { id, url, path, hash } = head
-    return { head: { t: 'reference', id, url, path, hash }, body: undefined, needs: [needOf(url)] }
+    const { id, url, path, hash, commonJs } = head
+    return { head: { t: 'reference', id, url, path, hash, commonJs }, body: undefined, needs: [needOf(url)] }
   }
 
   private describeBound(fn: AnyFunction, id: string, { target, self, args }: BoundBody): FunctionDescription {
@@ -207,6 +207,7 @@ export class Shipment implements FunctionExtension {
       const { value } = found
       const reason = reasonAgainst(value)
       if (reason !== undefined) throw refuseValue(plan, capture, fn, reason)
+      for (const [member, path] of found.members ?? []) named[`${capture.name}.${member}`] = path
       if (capture.early) early[capture.name] = value
       captured[capture.name] = value
       if (typeof value === 'function') functions.push(value as AnyFunction)

@@ -40,7 +40,7 @@ export interface Subject {
 
 export type Kind =
   | { readonly kind: 'value', readonly subject: Subject }
-  | { readonly kind: 'reference', readonly id: string, readonly url: string, readonly path: ExportPath, readonly hash: string }
+  | { readonly kind: 'reference', readonly id: string, readonly url: string, readonly path: ExportPath, readonly hash: string, readonly commonJs: boolean }
   | { readonly kind: 'bound', readonly id: string, readonly target: AnyFunction, readonly self: unknown, readonly args: readonly unknown[] }
 
 const kinds = new WeakMap<object, Kind>()
@@ -121,7 +121,7 @@ function findKind(fn: AnyFunction, hint: Hint | undefined): Kind {
   const url = place.script.href
   if (url !== null && /^(file|https?):/.test(url) && !isEntry(url)) {
     const path = exportPathOf(fn, place)
-    if (path !== undefined) return { kind: 'reference', id: nextId(), url: place.script.kind === 'module' ? place.script.url : url, path, hash: hashOf(fn) }
+    if (path !== undefined) return { kind: 'reference', id: nextId(), url: place.script.kind === 'module' ? place.script.url : url, path, hash: hashOf(fn), commonJs: place.script.kind !== 'module' }
   }
   return { kind: 'value', subject: subjectAt(fn, place) }
 }

@@ -15,6 +15,8 @@ export interface Found {
   readonly value: unknown
   /** Where every process finds it, if it is one of those. */
   readonly path?: NamePath | undefined
+  /** Members of the value that every process finds, by name: they are put into it where it arrives. */
+  readonly members?: readonly (readonly [name: string, path: NamePath])[] | undefined
   /** In which of the scopes it was found; -1 for none. */
   readonly depth: number
 }
@@ -54,11 +56,26 @@ function classify(capture: Capture, subject: Subject, value: unknown, depth: num
   const path = nameOf(value) ?? requiredPath(capture, subject)
   if (path !== undefined) return { value, path, depth }
   // Of a module object, what is read of it is enough; the rest may be half a program.
-  if (capture.members !== null && isModuleObject(value)) {
-    return { value: Object.fromEntries(capture.members.map(member => [member, (value as Record<string, unknown>)[member]])), depth }
+  if (capture.members !== null && (isModuleObject(value) || isRequired(capture))) {
+    const kept: Record<string, unknown> = {}
+    const members: [string, NamePath][] = []
+    for (const name of capture.members) {
+      const member = (value as Record<string, unknown>)[name]
+      const memberPath = typeof member === 'object' && member !== null ? nameOf(member) : undefined
+      if (memberPath === undefined) kept[name] = member
+      else members.push([name, memberPath])
+    }
+    return { value: kept, members, depth }
   }
   if (isModuleName(capture) && capture.name === 'exports') return moduleValue(capture, subject, value)
   return { value, depth }
+}
+
+/** `const x = helper(require('y'))`: what compilers write for an import; it is a module, whatever the helper made of it. */
+function isRequired({ binding, fixed }: Capture): boolean {
+  const init: AnyNode | null | undefined = binding?.init
+  return fixed && init?.type === 'CallExpression' && init.arguments.some(argument =>
+    argument.type === 'CallExpression' && argument.callee.type === 'Identifier' && argument.callee.name === 'require')
 }
 
 /** `const x = require('y')`: the receiver requires it as well. */

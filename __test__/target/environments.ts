@@ -1,0 +1,55 @@
+// The ways in which a program comes to run: each writes the fixtures where a test can start them, as that tool would
+// have made them.
+
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { buildSync, transformSync, type BuildOptions } from 'esbuild'
+
+/** The sources, beside this file's own; compiled tests stand in build/. */
+export const fixtures = fileURLToPath(new URL('../../../__test__/target/fixtures/', import.meta.url))
+export const remote = new URL('remote.js', import.meta.url).href
+const project = createRequire(new URL('../../../package.json', import.meta.url))
+const sources = ['dep', 'rows', 'run', 'main']
+
+/** Where a package's file is, or null if the package is not installed. */
+export function installed(file: string): string | null {
+  try {
+    return project.resolve(file)
+  } catch {
+    return null
+  }
+}
+
+/** Each source by itself, as TypeScript's compiler would leave it. Returns the entry. */
+export function separate(directory: string, format: 'esm' | 'cjs'): string {
+  mkdirSync(directory, { recursive: true })
+  writeFileSync(join(directory, 'package.json'), JSON.stringify({ type: format === 'esm' ? 'module' : 'commonjs' }))
+  for (const name of sources) {
+    const { code } = transformSync(readFileSync(join(fixtures, `${name}.ts`), 'utf8'), { loader: 'ts', format, target: 'es2022', supported: { 'dynamic-import': true } })
+    writeFileSync(join(directory, `${name}.js`), code)
+  }
+  copyFileSync(join(fixtures, 'old.cjs'), join(directory, 'old.cjs'))
+  return join(directory, 'main.js')
+}
+
+/** Everything in one file, the CommonJS dependency inside. */
+export function bundled(directory: string, options: BuildOptions = {}): string {
+  mkdirSync(directory, { recursive: true })
+  const outfile = join(directory, 'main.mjs')
+  buildSync({
+    entryPoints: [join(fixtures, 'main.ts')], bundle: true, platform: 'node', format: 'esm', target: 'es2022', outfile, logLevel: 'error',
+    banner: { js: 'import { createRequire as $require } from "node:module"; const require = $require(import.meta.url);' }, ...options,
+  })
+  return options.outfile ?? outfile
+}
+
+/** The sources as they are, for what reads TypeScript by itself. */
+export function raw(directory: string): string {
+  mkdirSync(directory, { recursive: true })
+  writeFileSync(join(directory, 'package.json'), JSON.stringify({ type: 'module' }))
+  for (const name of sources) copyFileSync(join(fixtures, `${name}.ts`), join(directory, `${name}.ts`))
+  copyFileSync(join(fixtures, 'old.cjs'), join(directory, 'old.cjs'))
+  return join(directory, 'main.ts')
+}
