@@ -139,10 +139,12 @@ export interface Received {
   blobs: Array<ArrayBuffer>
   /** Its handles: index and generation each. Open them, then `release` the message. */
   handles: Array<number>
+  /** For `release`. */
+  token: number
 }
 
-/** Lets go of the handles that the last fetched message carries; its buffers stay as long as they are used. */
-export declare function release(): void
+/** Lets go of the handles that a fetched message carries; its buffers stay as long as they are used. */
+export declare function release(token: number): void
 
 /** Registers a scratch area: messages are encoded into the sending ones and copied to the receiving ones. */
 export declare function scratch(receiving: boolean, index: number, bytes: Buffer): void

@@ -6,6 +6,7 @@ import { decode, encode, needsOf, type Message } from './codec/index.js'
 import { flat, pairs } from './handles.js'
 import { native, receiving } from './native.js'
 import { extensionsOf } from './shipping.js'
+import { preload } from './target/index.js'
 
 /** Results of a put. */
 export const Put = { Done: 0, Full: 1, ShutDown: 2 } as const
@@ -63,27 +64,43 @@ export function send<T>(value: unknown, root: string, to: (message: Message) => 
 const TWO_32 = 2 ** 32
 let depth = 0
 
-/** Takes the next message of a queue, or {@link nothing}, or {@link ended}. */
-export function take(queue: number): unknown {
+/**
+ * Takes the next message of a queue, or {@link nothing}, or {@link ended}.
+ *
+ * @param patient A message whose functions refer to modules that are not loaded here gives a promise; else they are
+ * loaded synchronously, which not every module allows.
+ */
+export function take(queue: number, patient: boolean): unknown {
   const mine = depth
   const area = receiving(mine)
   const got = native.queueGet(queue, mine)
   if (got >= 0) {
     const kind = Math.floor(got / TWO_32)
+    const length = got - kind * TWO_32
+    if (patient) {
+      const modules = needsOf(kind, area, 0, length)
+      const loading = modules.length > 0 ? preload(modules) : undefined
+      if (loading !== undefined) {
+        const copy = Buffer.from(area.subarray(0, length))
+        return loading.then(() => decode(kind, copy, 0, length, [], [], extensionsOf()))
+      }
+    }
     depth = mine + 1
     try {
-      return decode(kind, area, 0, got - kind * TWO_32, [], [], extensionsOf())
+      return decode(kind, area, 0, length, [], [], extensionsOf())
     } finally {
       depth = mine
     }
   }
   if (got === Got.Nothing) return nothing
   if (got === Got.Ended) return ended
-  return read(native.receive(), false)
+  const received = native.receive()
+  const loading = patient ? preload(needs(received, false)) : undefined
+  return loading === undefined ? read(received, false) : loading.then(() => read(received, false))
 }
 
 /** What the native part gives of a large message. */
-interface Received { kind: number; bytes: ArrayBuffer; blobs: ArrayBuffer[]; handles: number[] }
+interface Received { kind: number; bytes: ArrayBuffer; blobs: ArrayBuffer[]; handles: number[]; token: number }
 
 /** The value of a large message. `prefixed`: its first byte is its kind. */
 export function read(received: Received, prefixed: boolean): unknown {
@@ -94,7 +111,7 @@ export function read(received: Received, prefixed: boolean): unknown {
     return decode(kind, bytes, 0, bytes.length, pairs(received.handles), received.blobs, extensionsOf())
   } finally {
     depth = mine
-    native.release()
+    native.release(received.token)
   }
 }
 

@@ -150,8 +150,8 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
     return this.#put(item) === undefined
   }
 
-  #take(): T | typeof notYet {
-    const item = call(() => take(this.#id()))
+  #take(patient = false): T | typeof notYet {
+    const item = call(() => take(this.#id(), patient))
     if (item === nothing) return notYet
     if (item === ended) return shut('nothing will come')
     return item as T
@@ -159,7 +159,7 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
 
   /** Takes the first item, waiting for one. @throws {@link Empty} on timeout; {@link ShutDown} when none will come. */
   get(options?: WaitOptions): Promise<T> {
-    return this.#getters.wait(() => this.#take(), options, empty)
+    return this.#getters.wait(() => this.#take(true), options, empty)
   }
 
   /** As get, blocking this thread. @throws {@link Empty} on timeout; {@link InterruptedError}. */
@@ -209,7 +209,7 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
 
   #drop(): boolean {
     try {
-      const item = take(this.#id())
+      const item = take(this.#id(), false)
       return item !== nothing && item !== ended
     } catch {
       // What cannot be read here is gone all the same.

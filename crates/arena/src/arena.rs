@@ -50,6 +50,10 @@ pub(crate) struct Local {
     pub cursors: [AtomicU64; crate::blocks::CLASSES],
     /// Name of the native thread.
     pub native: AtomicU64,
+    /// When a large block was freed here last, in ns of the clock.
+    pub freed_at: AtomicU64,
+    /// The native thread is to give free pages back once all is quiet.
+    pub trim_wanted: std::sync::atomic::AtomicBool,
     /// Slots of reaped children whose waiters are to be woken.
     pub ended: Mutex<Vec<u64>>,
     /// Lent blocks for the native thread to free.

@@ -35,6 +35,11 @@ use crate::map::Offset;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::Ordering as Std;
 
+/// Freed memory stays for so long without use, in ns.
+const IDLE: u64 = 1_000_000_000;
+/// Bytes that are never given back.
+const KEEP: u64 = 64 << 20;
+
 const STATE: u64 = 0xf;
 const FREE: u64 = 0;
 const CLASS: u64 = 1;
@@ -311,7 +316,62 @@ impl Arena {
         if runs.len() < 64 {
             runs.push((unit, len));
         }
+        drop(runs);
+        self.local
+            .freed_at
+            .store(polyproc_sys::clock::now(), Std::Relaxed);
+        if !self.local.trim_wanted.swap(true, Std::AcqRel) {
+            // The native thread looks again when nothing has been freed for a second.
+            crate::watch::call(self, self.process_slot())?;
+        }
         Ok(())
+    }
+
+    /// Gives free pages back once nothing has been freed here for a second: all but the larger of 64 MiB
+    /// and a quarter of what was ever used. Fresh pages cost ten times as much to write as used ones, so
+    /// what is freed stays for a while. Returns when to look again, in ns of the clock.
+    ///
+    /// # Errors
+    /// As [`Arena::trim`].
+    pub(crate) fn trim_when_idle(&self, native: &Member) -> Result<Option<u64>> {
+        if !self.local.trim_wanted.load(Std::Acquire) {
+            return Ok(None);
+        }
+        let due = self.local.freed_at.load(Std::Relaxed) + IDLE;
+        if polyproc_sys::clock::now() < due {
+            return Ok(Some(due));
+        }
+        self.local.trim_wanted.store(false, Std::Release);
+        let start = self.layout.data / UNIT;
+        let high = self.mark(header::UNITS_HIGH, self.layout.units_len);
+        let mut unit = start;
+        while unit < high {
+            match self.unit(unit)?.0 {
+                Use::Run(len) => unit += len,
+                Use::Class { class, .. } => {
+                    if self.is_class_idle(unit, class)? {
+                        self.retire_class(native, unit)?;
+                    }
+                    unit += 1;
+                }
+                _ => unit += 1,
+            }
+        }
+        let keep = KEEP.max((high.saturating_sub(start)) * UNIT / 4);
+        if self.committed_bytes() > keep {
+            self.trim(native, keep)?;
+        }
+        Ok(None)
+    }
+
+    fn is_class_idle(&self, unit: u64, class: usize) -> Result<bool> {
+        for index in 0..blocks::per_unit(class) {
+            let side = self.map.word(self.layout.side_word(unit, index))?.load(Relaxed);
+            if side != Side::Free.pack() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Makes a unit of small blocks and returns it.

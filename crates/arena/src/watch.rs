@@ -53,7 +53,9 @@ pub fn start(arena: &'static Arena, process: u64) -> Result<()> {
                 }
                 arena.free_orphans(&native);
                 let _ = relay(arena);
-                let _ = wait(arena, rung, complete);
+                let trim = arena.trim_when_idle(&native).unwrap_or(None);
+                let again = (!complete).then(|| clock::now() + AGAIN);
+                let _ = wait(arena, rung, trim.into_iter().chain(again).min());
             }
         }
     })
@@ -170,7 +172,7 @@ fn rung(arena: &Arena) -> u32 {
         .map_or(0, |bell| bell.load(Acquire))
 }
 
-fn wait(arena: &Arena, rung: u32, complete: bool) -> Result<()> {
+fn wait(arena: &Arena, rung: u32, deadline: Option<u64>) -> Result<()> {
     let own = arena.process_slot();
     let bell = arena.map.flag(arena.layout.process(own) + process::BELL)?;
     let mut words = vec![(bell.futex(), rung)];
@@ -188,7 +190,6 @@ fn wait(arena: &Arena, rung: u32, complete: bool) -> Result<()> {
     {
         return Ok(());
     }
-    let deadline = (!complete).then(|| clock::now() + AGAIN);
     match futex::wait_any(&words, deadline) {
         Ok(_) => Ok(()),
         // Before Linux 5.16: watch the nearest one, and look around now and then for the rest.

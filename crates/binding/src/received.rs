@@ -6,7 +6,8 @@ use napi::bindgen_prelude::*;
 use napi::sys;
 use napi_derive::napi;
 use polyproc_channel::{Received as Message, envelope};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct Received<'a> {
     pub blobs: Vec<ArrayBuffer<'a>>,
     /// Its handles: index and generation each. Open them, then `release` the message.
     pub handles: Vec<u32>,
+    /// For `release`.
+    pub token: u32,
 }
 
 /// Copies a message without buffers and handles into an area and frees its block. `None` when it does
@@ -160,22 +163,28 @@ pub fn unpack<'a>(env: &Env, isolate: &Isolate, kind: u8, block: u64, pins: bool
     for (at, len) in parts.buffers {
         blobs.push(show(env, isolate, &lent, at, len)?);
     }
-    HELD.with(|held| held.borrow_mut().push(lent));
+    let token = NEXT.get();
+    NEXT.set(token.wrapping_add(1));
+    HELD.with(|held| held.borrow_mut().insert(token, lent));
     Ok(Received {
         kind,
         bytes,
         blobs,
         handles,
+        token,
     })
 }
 
 thread_local! {
-    /// Messages whose handles JavaScript has not opened yet; the last one is released first.
-    static HELD: RefCell<Vec<Arc<Lent>>> = const { RefCell::new(Vec::new()) };
+    /// Messages whose handles JavaScript has not opened yet.
+    static HELD: RefCell<HashMap<u32, Arc<Lent>>> = RefCell::default();
+    static NEXT: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Lets go of the handles that the last fetched message carries; its buffers stay as long as they are used.
+/// Lets go of the handles that a fetched message carries; its buffers stay as long as they are used.
 #[napi]
-pub fn release() {
-    HELD.with(|held| held.borrow_mut().pop());
+pub fn release(token: u32) {
+    // Taken out first: freeing it may come back here.
+    let lent = HELD.with(|held| held.borrow_mut().remove(&token));
+    drop(lent);
 }
