@@ -260,7 +260,11 @@ impl Family {
         arena.settle(limits)?;
         let pid = proc_info::pid();
         let process = match child {
-            Some(process) => process,
+            Some(process) => {
+                // The parent may be slow to write down our pid: then we do.
+                let _ = process::advance(arena, process, Phase::Reserved, Phase::Starting, pid);
+                process
+            }
             None => process::claim(arena, Phase::Starting, pid, 0)?,
         };
         let at = arena.layout.process(process & 0xffff_ffff);

@@ -477,6 +477,16 @@ impl Arena {
         crate::watch::call(self, state.process)
     }
 
+    /// Closes the doorbells of peers that have ended.
+    pub(crate) fn drop_dead_bells(&self) {
+        locked(&self.local.bells).retain(|owner, _| {
+            Name::from_word(*owner).is_some_and(|name| {
+                self.member_state(name.slot())
+                    .is_ok_and(|state| state.generation == name.generation() && state.phase == Phase::Live)
+            })
+        });
+    }
+
     /// Says that this isolate's event loop is about to sleep. False when it must look first.
     ///
     /// # Errors

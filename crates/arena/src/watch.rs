@@ -47,6 +47,7 @@ pub fn start(arena: &'static Arena, process: u64) -> Result<()> {
                 // Damage in one object must not end the watch over the others.
                 let told = crate::arena::locked(&arena.local.ended).clone();
                 let complete = recovery::round(arena, &native).unwrap_or(false);
+                arena.drop_dead_bells();
                 crate::arena::locked(&arena.local.ended).drain(..told.len());
                 for slot in told {
                     let _ = arena.wake_all(&native, recovery::waiters_of(arena, slot));
