@@ -71,7 +71,11 @@ export class Remote {
       const again = (missing: string): void => {
         if (wanted.includes(missing)) reject(new Error('asked twice for the same'))
         wanted.push(missing)
-        this.child.send(pack(id, value, this.peer, wanted))
+        try {
+          this.child.send(pack(id, value, this.peer, wanted))
+        } catch (error) {
+          reject(error)
+        }
       }
       this.waiting.set(id, { resolve, reject, again })
       this.child.send(packet)

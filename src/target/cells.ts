@@ -5,7 +5,7 @@
  */
 
 import { nextId } from './ids.js'
-import { atEntryOf, inspect, isBeingDebugged, type AnyFunction } from './inspector.js'
+import { atEntryOf, inspect, isBeingDebugged, passed, type AnyFunction } from './inspector.js'
 import { isClass, type Capture } from './plan.js'
 import { refuseShared } from './refuse.js'
 import type { Binding } from './scopes.js'
@@ -64,20 +64,20 @@ function isModuleWrapper({ scope }: Binding): boolean {
   return scope.bindings.has('module') && scope.bindings.has('exports') && scope.bindings.has('require')
 }
 
+const restore: { value: unknown } = { value: undefined }
+
 function share(stopped: AnyFunction, read: AnyFunction, name: string): boolean {
   const mark = `polyproc:${nextId()}`
-  const slot = '__polyproc_old'
   let same = false
   atEntryOf(stopped, evaluate => {
-    Object.defineProperty(globalThis, slot, { value: { v: undefined }, configurable: true })
-    try {
-      if (evaluate(`${slot}.v=${name}`).threw) return
-      evaluate(`${name}=${JSON.stringify(mark)}`)
-      same = inspect(read).scopes.find(scope => Object.hasOwn(scope, name))?.[name] === mark
-      evaluate(`${name}=${slot}.v`)
-    } finally {
-      Reflect.deleteProperty(globalThis, slot)
-    }
+    const old = evaluate(name)
+    if (old.threw) return
+    // The old value is put back from where the evaluator left it, whatever it is.
+    restore.value = old.value
+    evaluate(`${name}=${JSON.stringify(mark)}`)
+    same = inspect(read).scopes.find(scope => Object.hasOwn(scope, name))?.[name] === mark
+    passed(restore, expression => evaluate(`${name}=${expression}.value`))
+    restore.value = undefined
   })
   return same
 }

@@ -41,7 +41,8 @@ interface Holder { fn: unknown, scopes: { object: Record<string, unknown>, descr
 
 const holder: Holder = { fn: undefined, scopes: [], out: undefined }
 const GROUP = 'polyproc'
-const CALL = '__polyproc_call'
+/** Values that were passed to the inspector's side by name, to give each a name of its own. */
+let passes = 0
 let session: Session | undefined
 let holderId = ''
 let answer: unknown
@@ -64,15 +65,23 @@ function connect(): Session {
       + 'export it from a module other than the entry, or name it as { module, export }', '', { cause: error })
   }
   session = made
-  // The one moment in which the global object has a property of ours.
-  const name = '__polyproc_holder'
-  Object.defineProperty(globalThis, name, { value: holder, configurable: true })
-  try {
-    holderId = ask<Runtime.EvaluateReturnType>('Runtime.evaluate', { expression: name, objectGroup: 'polyproc-holder' }).result.objectId!
-  } finally {
-    Reflect.deleteProperty(globalThis, name)
-  }
+  holderId = passed(holder, expression => ask<Runtime.EvaluateReturnType>('Runtime.evaluate', { expression, objectGroup: 'polyproc-holder' })).result.objectId!
   return made
+}
+
+/**
+ * Makes a value reachable by an expression for the inspector, for the time of a call. It hangs on an object of Node's and
+ * not on the global object: a test runner's modules have another global object than the one that the inspector evaluates in.
+ */
+export function passed<T>(value: unknown, use: (expression: string) => T): T {
+  const inspector: object = createRequire(import.meta.url)('node:inspector') as typeof import('node:inspector')
+  const name = `__polyproc${passes += 1}`
+  Object.defineProperty(inspector, name, { value, configurable: true })
+  try {
+    return use(`process.getBuiltinModule('node:inspector').${name}`)
+  } finally {
+    Reflect.deleteProperty(inspector, name)
+  }
 }
 
 function ask<T>(method: string, parameters?: object): T {
@@ -189,12 +198,15 @@ export function atEntryOf(fn: AnyFunction, use: (evaluate: (expression: string) 
     stopped = true
     const { callFrameId } = params.callFrames[0]!
     try {
-      use(expression => {
-        const { result, exceptionDetails } = ask<Debugger.EvaluateOnCallFrameReturnType>('Debugger.evaluateOnCallFrame', {
-          callFrameId, expression, silent: true, objectGroup: GROUP,
+      passed(holder, out => use(expression => {
+        // The value is put into the holder there, since an object of another realm could not be passed by the inspector.
+        const { exceptionDetails } = ask<Debugger.EvaluateOnCallFrameReturnType>('Debugger.evaluateOnCallFrame', {
+          callFrameId, expression: `void(${out}.out=(${expression}))`, silent: true, objectGroup: GROUP,
         })
-        return exceptionDetails === undefined ? { value: valueOf(result), threw: false } : { value: undefined, threw: true }
-      })
+        const value = holder.out
+        holder.out = undefined
+        return exceptionDetails === undefined ? { value, threw: false } : { value: undefined, threw: true }
+      }))
     } finally {
       ask('Runtime.terminateExecution')
       ask('Debugger.resume')
@@ -207,15 +219,14 @@ export function atEntryOf(fn: AnyFunction, use: (evaluate: (expression: string) 
     const { objectId } = call(holderId, 'function(){return this.fn}')
     ask('Debugger.setBreakpointOnFunctionCall', { objectId })
     // `evaluate`, since of all requests it is the one that takes the end of what it runs for its own, and only that.
-    Object.defineProperty(globalThis, CALL, { value: () => (fn as (...args: unknown[]) => unknown)(...Array<unknown>(8).fill(anything)), configurable: true })
-    try {
-      ask('Runtime.evaluate', { expression: `${CALL}()`, silent: true, objectGroup: GROUP })
-    } catch (error) {
-      // The end of the execution is reported as a failure of the request.
-      if (!stopped) throw error
-    } finally {
-      Reflect.deleteProperty(globalThis, CALL)
-    }
+    passed(() => (fn as (...args: unknown[]) => unknown)(...Array<unknown>(8).fill(anything)), expression => {
+      try {
+        ask('Runtime.evaluate', { expression: `${expression}()`, silent: true, objectGroup: GROUP })
+      } catch (error) {
+        // The end of the execution is reported as a failure of the request.
+        if (!stopped) throw error
+      }
+    })
   } finally {
     open.off('Debugger.paused', onPaused)
     ask('Debugger.disable')

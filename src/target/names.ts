@@ -115,9 +115,13 @@ function isNamespace(step: string, value: unknown): boolean {
   return step === 'prototype' || (isObject(value) && Object.prototype.toString.call(value) !== '[object Object]' && !Array.isArray(value))
 }
 
+const COMMON = ['assert', 'buffer', 'child_process', 'crypto', 'events', 'fs', 'fs/promises', 'http', 'https', 'net', 'os', 'path', 'perf_hooks',
+  'querystring', 'readline', 'stream', 'stream/promises', 'string_decoder', 'timers', 'timers/promises', 'url', 'util', 'v8', 'vm', 'worker_threads', 'zlib']
+
 /** Adds the modules of Node that have been loaded since; true if there were any. Loads none. */
 function addLoadedModules(): boolean {
-  const loaded = new Set((process as unknown as { moduleLoadList: string[] }).moduleLoadList)
+  // A test runner's `process` may be a copy without the list: then what programs use most is loaded.
+  const loaded = new Set((process as unknown as { moduleLoadList?: string[] }).moduleLoadList ?? COMMON.map(name => `NativeModule ${name}`))
   let added = false
   for (const name of builtinModules) {
     if (name.startsWith('_') || ['punycode', 'sys', 'wasi', 'repl'].includes(name)) continue

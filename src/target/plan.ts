@@ -58,6 +58,11 @@ export interface Obstacle {
 /** Names that CommonJS gives to every module. */
 export const MODULE_NAMES: ReadonlySet<string> = new Set(['require', 'module', 'exports', '__filename', '__dirname'])
 
+/** What a bundler's test runner gives to a module in the place of syntax: parameters of the function around it. */
+export const SYNTAX_NAMES: Readonly<Record<string, 'import()' | 'import.meta'>> = {
+  __vite_ssr_dynamic_import__: 'import()', __vi_ssr_dynamic_import__: 'import()', __vite_ssr_import_meta__: 'import.meta', __vi_ssr_import_meta__: 'import.meta',
+}
+
 const plans = new WeakMap<AnyNode, Plan>()
 
 /** The plan of the function at a place; made once. */

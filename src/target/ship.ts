@@ -14,7 +14,7 @@ import { makerOf } from './per-process.js'
 import type { BoundBody, CellRecord, ReferenceHead, ValueBody, ValueHead } from './record.js'
 import { noCodeGeneration, boundOrigin, canGenerateCode, originOf, referenceOrigin, type Origin } from './revive.js'
 import { reasonAgainst, refuseAssignment, refuseObstacle, refuseValue } from './refuse.js'
-import { isModuleName, kindOf, knownKind, readSurroundings, subjectOf, type Hint, type Scopes, type Subject } from './subject.js'
+import { kindOf, knownKind, readSurroundings, subjectOf, type Hint, type Scopes, type Subject } from './subject.js'
 import { cellIdOf, type SharedCells } from './cells.js'
 import { readValue, type Found } from './values.js'
 import type { Code } from './text.js'
@@ -352,5 +352,3 @@ function needsOf(code: Code, named: Readonly<Record<string, NamePath>>): readonl
   if (code.imports.length === 0 && Object.keys(named).length === 0) return nothing
   return code.imports.map(([, specifier, , attributes]) => needOf(specifier, code.module, attributes))
 }
-
-export { isModuleName }

@@ -9,10 +9,10 @@ import { pathToFileURL } from 'node:url'
 import { nextId } from './ids.js'
 import { atEntryOf, inspect, isBeingDebugged, type AnyFunction, type Facts } from './inspector.js'
 import { exportPathOf, hashOf, type ExportPath } from './exports.js'
-import { planOf, MODULE_NAMES, type Capture, type Plan } from './plan.js'
+import { planOf, MODULE_NAMES, SYNTAX_NAMES, type Capture, type Plan } from './plan.js'
 import { scriptOf, type Place } from './scripts.js'
 import { refuseNative, refuseThis } from './refuse.js'
-import { standFor, writeCode, type Code, type Layout, type Stand } from './text.js'
+import { standFor, writeCode, type Code, type Layout, type Stand, type SystemName } from './text.js'
 
 export type Scopes = Facts['scopes']
 
@@ -158,13 +158,14 @@ function writtenFor(plan: Plan): { layout: Layout, code: Code, stand: Stand } {
     const imports: Capture[] = []
     const cells: Capture[] = []
     const plain: Capture[] = []
-    const system = new Set<string>()
+    const system = new Map<string, SystemName>()
     for (const capture of plan.captures) {
       // The entry is not imported again: what it exports travels as the value that it is.
       if (capture.mode === 'import' && script.href !== null && !importsEntry(capture, script.href)) imports.push(capture)
       else if (capture.mode === 'cell' && !isModuleName(capture)) cells.push(capture)
       else plain.push(capture)
-      if (isModuleName(capture) && capture.name !== 'module' && capture.name !== 'exports') system.add(capture.name)
+      if (isModuleName(capture) && capture.name !== 'module' && capture.name !== 'exports') system.set(capture.name, capture.name as SystemName)
+      else if (Object.hasOwn(SYNTAX_NAMES, capture.name) && capture.binding?.kind === 'parameter') system.set(capture.name, SYNTAX_NAMES[capture.name]!)
     }
     const layout = { values: plain, cells, imports, system }
     written = { layout, stand, code: writeCode(plan, layout, stand, nextId()) }

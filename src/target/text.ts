@@ -67,7 +67,7 @@ export interface Layout {
   readonly cells: readonly Capture[]
   readonly imports: readonly Capture[]
   /** Which of the values are what the module system gives. */
-  readonly system: ReadonlySet<string>
+  readonly system: ReadonlyMap<string, SystemName>
 }
 
 /** Writes the script for a function. */
@@ -80,7 +80,8 @@ export function writeCode(plan: Plan, layout: Layout, stand: Stand, id: string):
   const stands = new Set<string>()
   const system: Record<string, SystemName> = {}
   for (const capture of layout.values) {
-    if (layout.system.has(capture.name)) system[capture.name] = capture.name as SystemName
+    const given = layout.system.get(capture.name)
+    if (given !== undefined) system[capture.name] = given
   }
   for (const { kind, node: { start, end } } of plan.lexicals) {
     const text = kind === 'this' ? stand.self : kind === 'new.target' ? stand.newTarget : kind === 'arguments' ? stand.args
