@@ -1,0 +1,61 @@
+/** The job from beginning to end: processes, totals, the same on one process, and the end by Ctrl-C. */
+
+import { cpuCount } from 'polyproc'
+import { runAlone, runProcesses, type Listener } from './run.js'
+import { Progress, showLost, showTime, showTotals, showWalk } from './screen.js'
+import { Tally } from './tally.js'
+
+/** What a shell makes of a program that SIGINT ended. */
+const INTERRUPTED = 130
+
+/**
+ * Indexes a directory and prints what is in it.
+ *
+ * @param workers Processes; default one for each CPU.
+ * @returns The exit code: 0, or 1 when files were lost with a process or the two ways do not agree.
+ * @throws The error of the file system when the directory cannot be read.
+ */
+export async function indexDirectory(root: string, workers = cpuCount()): Promise<number> {
+  const progress = new Progress()
+  let tally = new Tally()
+  const onInterrupt = (): void => {
+    progress.stop()
+    console.log('\ninterrupted; so far:')
+    showTotals(tally)
+    process.exit(INTERRUPTED)
+  }
+  process.once('SIGINT', onInterrupt)
+  const listener = (isFirst: boolean): Listener => ({
+    onWalk: ({ files, bytes }) => {
+      if (isFirst) showWalk(files, bytes)
+      progress.start(bytes)
+    },
+    onProgress: bytes => { progress.add(bytes) },
+  })
+  try {
+    console.log(`indexing ${root} with ${workers} processes`)
+    let started = performance.now()
+    const { lost, casualties } = await runProcesses(root, workers, tally, listener(true))
+    const together = performance.now() - started
+    progress.stop()
+    showTotals(tally)
+    showLost(lost, casualties)
+    showTime(workers, together)
+    if (lost.length > 0) return 1
+
+    const { digest } = tally.totals()
+    tally = new Tally()
+    started = performance.now()
+    await runAlone(root, tally, listener(false))
+    const alone = performance.now() - started
+    progress.stop()
+    showTime(1, alone)
+    console.log(`${workers} processes are ${(alone / together).toFixed(2)} times as fast`)
+    if (tally.totals().digest === digest) return 0
+    console.log('the two did not find the same: were files changed meanwhile?')
+    return 1
+  } finally {
+    progress.stop()
+    process.off('SIGINT', onInterrupt)
+  }
+}
