@@ -58,6 +58,25 @@ export declare function objectKind(index: number, generation: number): number
 /** Sets the function that is called when a wait must look. */
 export declare function onCall(listener: () => void): void
 
+/** Lets go of an end. */
+export declare function pipeClose(id: number): void
+
+/** Makes a pipe: two ends that read and write, or a reader and a writer. */
+export declare function pipeCreate(duplex: boolean): Array<PipeEnd>
+
+/** An end: its id and the ids of its queues, -1 where it has none. */
+export interface PipeEnd {
+  id: number
+  reads: number
+  writes: number
+}
+
+/** The handle of an end: index and generation. */
+export declare function pipeHandle(id: number): Array<number>
+
+/** Opens the end of a handle. */
+export declare function pipeOpen(index: number, generation: number): PipeEnd
+
 /** In a child: the message that its parent left for it. Its first byte is the kind. */
 export declare function processBoot(): Received | null
 
@@ -120,6 +139,9 @@ export declare function queuePutBytes(id: number, kind: number, bytes: Uint8Arra
 
 /** The same for a message with large buffers or handles (pairs of index and generation) beside it. */
 export declare function queuePutLarge(id: number, kind: number, area: number, length: number, blobs: Array<Uint8Array>, handles: Array<number>): number
+
+/** True when a get on a queue would find a message or the end. */
+export declare function queueReadable(id: number): boolean
 
 /** No more puts; those who wait are woken. */
 export declare function queueShutDown(id: number): void

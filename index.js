@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { checkFamily, configureFamily, cpuCount, familyMemory, familyNonce, findFamily, joinAs, objectKind, onCall, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueGet, queueHandle, queueMaxSize, queueName, queueOpen, queuePut, queuePutBytes, queuePutLarge, queueShutDown, queueSize, receive, release, scratch, setPulse, setWorker, signalName, signalNumber, version, waitBegin, waitEnd, waitsCalled, waitSync } = nativeBinding
+const { checkFamily, configureFamily, cpuCount, familyMemory, familyNonce, findFamily, joinAs, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueGet, queueHandle, queueMaxSize, queueName, queueOpen, queuePut, queuePutBytes, queuePutLarge, queueReadable, queueShutDown, queueSize, receive, release, scratch, setPulse, setWorker, signalName, signalNumber, version, waitBegin, waitEnd, waitsCalled, waitSync } = nativeBinding
 export { checkFamily }
 export { configureFamily }
 export { cpuCount }
@@ -783,6 +783,10 @@ export { findFamily }
 export { joinAs }
 export { objectKind }
 export { onCall }
+export { pipeClose }
+export { pipeCreate }
+export { pipeHandle }
+export { pipeOpen }
 export { processBoot }
 export { processExit }
 export { processForget }
@@ -802,6 +806,7 @@ export { queueOpen }
 export { queuePut }
 export { queuePutBytes }
 export { queuePutLarge }
+export { queueReadable }
 export { queueShutDown }
 export { queueSize }
 export { receive }

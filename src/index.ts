@@ -15,6 +15,7 @@ export {
   activeChildren, cpuCount, currentProcess, isMainProcess, parentProcess, Process, type ModuleTarget, type ProcessOptions,
   type ProcessSettings, type Target,
 } from './process.js'
+export { Connection, Pipe } from './connection.js'
 export { Queue, type Named, type QueueOptions } from './queue.js'
 export { perProcess } from './target/index.js'
 export type { SyncWaitOptions, WaitOptions } from './waiting.js'

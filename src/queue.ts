@@ -3,11 +3,11 @@
  */
 
 import { inspect } from 'node:util'
+import { Channel } from './channel.js'
 import { ClosedError, Empty, Full, ShutDown } from './errors.js'
 import { handleOf, registerKind, type Handle, type Shareable } from './handles.js'
-import { ended, hand, nothing, Put, send, take, Waiting } from './message.js'
 import { call, join, native } from './native.js'
-import { Line, notYet, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+import { notYet, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** What an object of a name is called by. */
 export interface Named {
@@ -27,9 +27,12 @@ const KIND = 1
 /** Queues that are collected without having been closed are let go of. */
 const collected = new FinalizationRegistry<number>(id => { try { native.queueClose(id) } catch { /* the thread is ending */ } })
 
-const full = (): never => { throw new Full('the queue is full') }
-const empty = (): never => { throw new Empty('the queue is empty') }
-const shut = (what: string): never => { throw new ShutDown(`the queue is shut down: ${what}`) }
+const refusals = {
+  full(): never { throw new Full('the queue is full') },
+  empty(): never { throw new Empty('the queue is empty') },
+  putEnded(): never { throw new ShutDown('the queue is shut down: nothing can be put') },
+  getEnded(): never { throw new ShutDown('the queue is shut down: nothing will come') },
+}
 
 /** Set while the constructor is to wrap an opened queue instead of making one. */
 let opening: Handle | null = null
@@ -51,8 +54,7 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
   readonly #native: number
   readonly #name: string | null
   readonly #maxSize: number
-  readonly #getters: Line
-  readonly #putters: Line
+  readonly #channel: Channel<T, T>
   #closed = false
 
   /** @throws RangeError for a bound that is no whole number; {@link StateError} when the queue of that name has another. */
@@ -68,8 +70,7 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
     this.#native = call(() => handle === null ? native.queueCreate(bound, name ?? null) : native.queueOpen(handle[0], handle[1]))
     this.#name = handle === null ? name ?? null : native.queueName(this.#native) ?? null
     this.#maxSize = handle === null ? bound : native.queueMaxSize(this.#native)
-    this.#getters = new Line(What.Getter, () => this.#id())
-    this.#putters = new Line(What.Putter, () => this.#id())
+    this.#channel = new Channel(() => this.#id(), refusals, 'item')
     collected.register(this, this.#native, this)
   }
 
@@ -87,95 +88,49 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
     return native.queueHandle(this.#id()) as unknown as Handle
   }
 
-  /** Tries to put; the message is kept for another try when there is no room. */
-  #put(item: T): typeof notYet | undefined | Waiting {
-    const id = this.#id()
-    return send(item, 'item', message => {
-      const put = call(() => hand(message,
-        (kind, area, length) => native.queuePut(id, kind, area, length),
-        (kind, area, length, blobs, handles) => native.queuePutLarge(id, kind, area, length, blobs, handles)))
-      if (put === Put.ShutDown) shut('nothing can be put')
-      return put === Put.Full ? new Waiting(message, item) : undefined
-    })
-  }
-
-  #retry(message: Waiting): undefined | typeof notYet {
-    const put = call(() => message.put(this.#id()))
-    if (put === Put.ShutDown) shut('nothing can be put')
-    return put === Put.Full ? notYet : undefined
-  }
-
-  /** Encodes without trying: others of this thread wait for room already. */
-  #copy(item: T): Waiting {
-    this.#id()
-    return send(item, 'item', message => new Waiting(message, item))
-  }
-
   /**
    * Puts an item, waiting while the queue is full.
    *
    * @throws {@link SerializationError} at once for what cannot be sent; {@link Full} on timeout; {@link ShutDown}.
    */
   put(item: T, options?: WaitOptions): Promise<void> {
-    try {
-      // What is wrong with the options comes before the item is put.
-      if (options !== undefined) {
-        timeoutOf(options)
-        options.signal?.throwIfAborted()
-      }
-      const message = this.#putters.isBusy ? this.#copy(item) : this.#put(item)
-      if (message === undefined) return this.#putters.wait(() => undefined, undefined, full)
-      return this.#putters.wait(() => this.#retry(message as Waiting), options, full)
-    } catch (error) {
-      return Promise.reject(error)
-    }
+    return this.#channel.put(item, options)
   }
 
   /** As put, blocking this thread. @throws {@link Full} on timeout; {@link InterruptedError}. */
   putSync(item: T, options?: SyncWaitOptions): void {
-    const timeout = timeoutOf(options)
-    const message = this.#put(item)
-    if (message !== undefined) {
-      waitSync(What.Putter, () => this.#id(), () => this.#retry(message as Waiting), timeout, full)
-    }
+    this.#channel.putSync(item, options)
   }
 
   /** Puts an item if there is room. @throws {@link Full} else. */
   putNowait(item: T): void {
-    if (!this.tryPut(item)) full()
+    if (!this.#channel.tryPut(item)) refusals.full()
   }
 
   /** Puts an item if there is room; false when the queue is full. */
   tryPut(item: T): boolean {
-    return this.#put(item) === undefined
-  }
-
-  #take(patient = false): T | typeof notYet {
-    const item = call(() => take(this.#id(), patient))
-    if (item === nothing) return notYet
-    if (item === ended) return shut('nothing will come')
-    return item as T
+    return this.#channel.tryPut(item)
   }
 
   /** Takes the first item, waiting for one. @throws {@link Empty} on timeout; {@link ShutDown} when none will come. */
   get(options?: WaitOptions): Promise<T> {
-    return this.#getters.wait(() => this.#take(true), options, empty)
+    return this.#channel.get(options)
   }
 
   /** As get, blocking this thread. @throws {@link Empty} on timeout; {@link InterruptedError}. */
   getSync(options?: SyncWaitOptions): T {
-    return waitSync(What.Getter, () => this.#id(), () => this.#take(), timeoutOf(options), empty)
+    return this.#channel.getSync(options)
   }
 
   /** Takes the first item. @throws {@link Empty} when there is none. */
   getNowait(): T {
-    const item = this.#take()
-    return item === notYet ? empty() : item
+    const item = this.#channel.tryGet()
+    return item === notYet ? refusals.empty() : item
   }
 
   /** Takes the first item; undefined when there is none. */
   tryGet(): T | undefined {
-    const item = this.#take()
+    const item = this.#channel.tryGet()
     return item === notYet ? undefined : item
   }
 
@@ -200,30 +155,14 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
    * @param options `immediate` drops what is left.
    */
   shutdown(options: { immediate?: boolean } = {}): void {
-    call(() => { native.queueShutDown(this.#id()) })
-    if (options.immediate === true) while (this.#drop());
-    // Those who wait here look at once.
-    this.#getters.advance()
-    this.#putters.advance()
-  }
-
-  #drop(): boolean {
-    try {
-      const item = take(this.#id(), false)
-      return item !== nothing && item !== ended
-    } catch {
-      // What cannot be read here is gone all the same.
-      return true
-    }
+    this.#channel.shutDown(options.immediate === true)
   }
 
   /** Lets go of the queue in this process; those who wait here reject with ClosedError. Twice is harmless. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    const error = new ClosedError('the queue was closed while this waited')
-    this.#getters.fail(error)
-    this.#putters.fail(error)
+    this.#channel.fail(new ClosedError('the queue was closed while this waited'))
     collected.unregister(this)
     call(() => { native.queueClose(this.#native) })
   }

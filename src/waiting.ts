@@ -114,6 +114,11 @@ export class Line {
     return this.#entries.size > 0
   }
 
+  /** What an operation returns that needed no wait. */
+  done(): Promise<void> {
+    return isTurnOver() ? new Promise(resolve => { setImmediate(resolve) }) : Promise.resolve()
+  }
+
   /**
    * Resolves with the result of `attempt` once it has one.
    *

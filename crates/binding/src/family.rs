@@ -6,6 +6,7 @@ use napi::Env;
 use napi_derive::napi;
 use polyproc_arena::attach::{Family, Limits, VARIABLE};
 use polyproc_arena::{Arena, Member, check, process};
+use polyproc_channel::connection::{EndKind, KIND as END};
 use polyproc_channel::queue::{KIND as QUEUE, QueueKind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -116,7 +117,11 @@ pub fn member() -> Result<(&'static Arena, Member)> {
             joining.state = State::Joined(arena);
             Ok((arena, arena.join_member().map_err(fail)?))
         }
-        State::Found(family) => match family.join(joining.limits, joining.child, &[(QUEUE, &QueueKind)]) {
+        State::Found(family) => match family.join(
+            joining.limits,
+            joining.child,
+            &[(QUEUE, &QueueKind), (END, &EndKind)],
+        ) {
             Ok((arena, member)) => {
                 joining.state = State::Joined(arena);
                 Ok((arena, member))

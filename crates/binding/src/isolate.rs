@@ -8,6 +8,7 @@ use napi::bindgen_prelude::*;
 use polyproc_arena::wait::Record;
 use polyproc_arena::{Arena, Member};
 use polyproc_channel::Queue;
+use polyproc_channel::connection::End;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -18,11 +19,20 @@ pub struct Area {
     pub len: usize,
 }
 
+/// An end of a pipe, with the ids of its queues.
+#[derive(Clone, Copy)]
+pub struct OpenEnd {
+    pub end: End,
+    pub reads: Option<u32>,
+    pub writes: Option<u32>,
+}
+
 /// See the module.
 pub struct Isolate {
     pub arena: &'static Arena,
     pub me: Member,
     pub queues: RefCell<Vec<Option<Queue>>>,
+    pub ends: RefCell<Vec<Option<OpenEnd>>>,
     pub sending: RefCell<Vec<Area>>,
     pub receiving: RefCell<Vec<Area>>,
     /// Records of pending asynchronous waits.
@@ -56,6 +66,7 @@ pub fn isolate(env: &Env) -> Result<Rc<Isolate>> {
         arena,
         me,
         queues: RefCell::default(),
+        ends: RefCell::default(),
         sending: RefCell::default(),
         receiving: RefCell::default(),
         waits: RefCell::default(),
@@ -80,6 +91,9 @@ unsafe extern "C" fn leave(_: *mut std::ffi::c_void) {
         // The process ends with it, and the kernel tells the family.
         return;
     }
+    for open in isolate.ends.borrow_mut().drain(..).flatten() {
+        let _ = isolate.arena.close(&isolate.me, open.end.handle);
+    }
     for queue in isolate.queues.borrow_mut().drain(..).flatten() {
         let _ = isolate.arena.close(&isolate.me, queue.handle);
     }
@@ -101,18 +115,29 @@ impl Isolate {
 
     /// Remembers an open queue; returns its id.
     pub fn keep(&self, queue: Queue) -> u32 {
-        let mut queues = self.queues.borrow_mut();
-        let free = queues.iter().position(Option::is_none);
-        match free {
-            Some(id) => {
-                queues[id] = Some(queue);
-                id as u32
-            }
-            None => {
-                queues.push(Some(queue));
-                queues.len() as u32 - 1
-            }
-        }
+        place(&mut self.queues.borrow_mut(), queue)
+    }
+
+    /// Remembers an open end of a pipe; returns its id.
+    pub fn keep_end(&self, end: End) -> u32 {
+        let reads = end.reads.map(|queue| self.keep(queue));
+        let writes = end.writes.map(|queue| self.keep(queue));
+        place(&mut self.ends.borrow_mut(), OpenEnd { end, reads, writes })
+    }
+
+    /// The end of a pipe of an id.
+    pub fn end(&self, id: u32) -> Result<OpenEnd> {
+        self.ends
+            .borrow()
+            .get(id as usize)
+            .copied()
+            .flatten()
+            .ok_or_else(|| {
+                crate::failure::Fail::new(
+                    "ERR_POLYPROC_CLOSED".to_owned(),
+                    "the connection is closed".to_owned(),
+                )
+            })
     }
 
     /// A receiving area.
@@ -135,6 +160,20 @@ impl Isolate {
             .ok_or_else(|| state("no such scratch area"))?;
         // SAFETY: JavaScript keeps the area alive and does not change it while it calls us.
         Ok(unsafe { std::slice::from_raw_parts(area.at, length as usize) })
+    }
+}
+
+/// Puts a thing into the first free place of a table.
+fn place<T>(table: &mut Vec<Option<T>>, thing: T) -> u32 {
+    match table.iter().position(Option::is_none) {
+        Some(id) => {
+            table[id] = Some(thing);
+            id as u32
+        }
+        None => {
+            table.push(Some(thing));
+            table.len() as u32 - 1
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The Node-API surface: one file a noun, and no logic. Everything below knows nothing of JavaScript;
 //! everything above is TypeScript.
 
+mod connection;
 mod event_loop;
 mod failure;
 mod family;

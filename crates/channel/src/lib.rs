@@ -4,6 +4,8 @@
 //! object that users see. `docs/queue.md` tells how they work together.
 
 #[cfg(not(loom))]
+pub mod connection;
+#[cfg(not(loom))]
 pub mod envelope;
 #[cfg(not(loom))]
 pub mod queue;

@@ -192,6 +192,14 @@ impl Queue {
         })
     }
 
+    /// The queue of a handle that something else keeps alive for as long as it is used.
+    ///
+    /// # Errors
+    /// `Stale` when it is no queue.
+    pub fn borrowed(arena: &Arena, handle: Handle) -> Result<Self> {
+        Self::opened(arena, handle)
+    }
+
     fn opened(arena: &Arena, handle: Handle) -> Result<Self> {
         if arena.object_kind(handle.index)? != KIND {
             return Err(Error::Stale);

@@ -1,0 +1,146 @@
+/**
+ * A queue in shared memory as queues and connections use it: putting and taking, awaited and blocking, with the errors
+ * that each of them wants.
+ */
+
+import { hand, ended, nothing, Put, send, take, Waiting } from './message.js'
+import { call, native } from './native.js'
+import { Line, notYet, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+
+/** What a user of the channel says when something cannot be done; each throws. */
+export interface Refusals {
+  full(): never
+  empty(): never
+  /** Nothing can be put any more. */
+  putEnded(): never
+  /** Nothing will come any more. */
+  getEnded(): never
+}
+
+/** See the module. */
+export class Channel<S, R> {
+  readonly #id: () => number
+  readonly #refuse: Refusals
+  readonly #root: string
+  readonly #getters: Line
+  readonly #putters: Line
+
+  /** `id` names the queue to the native part and throws once it is closed; `root` is what errors call a message. */
+  constructor(id: () => number, refuse: Refusals, root: string) {
+    this.#id = id
+    this.#refuse = refuse
+    this.#root = root
+    this.#getters = new Line(What.Getter, id)
+    this.#putters = new Line(What.Putter, id)
+  }
+
+  /** Tries to put; the message is kept for another try when there is no room. */
+  #put(item: S): undefined | Waiting {
+    const id = this.#id()
+    return send(item, this.#root, message => {
+      const put = call(() => hand(message,
+        (kind, area, length) => native.queuePut(id, kind, area, length),
+        (kind, area, length, blobs, handles) => native.queuePutLarge(id, kind, area, length, blobs, handles)))
+      if (put === Put.ShutDown) this.#refuse.putEnded()
+      return put === Put.Full ? new Waiting(message, item) : undefined
+    })
+  }
+
+  #retry(message: Waiting): undefined | typeof notYet {
+    const put = call(() => message.put(this.#id()))
+    if (put === Put.ShutDown) this.#refuse.putEnded()
+    return put === Put.Full ? notYet : undefined
+  }
+
+  /** Encodes without trying: others of this thread wait for room already. */
+  #copy(item: S): Waiting {
+    this.#id()
+    return send(item, this.#root, message => new Waiting(message, item))
+  }
+
+  put(item: S, options?: WaitOptions): Promise<void> {
+    try {
+      // What is wrong with the options comes before the item is put.
+      if (options !== undefined) {
+        timeoutOf(options)
+        options.signal?.throwIfAborted()
+      }
+      const message = this.#putters.isBusy ? this.#copy(item) : this.#put(item)
+      if (message === undefined) return this.#putters.done()
+      return this.#putters.wait(() => this.#retry(message), options, () => this.#refuse.full())
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  putSync(item: S, options?: SyncWaitOptions): void {
+    const timeout = timeoutOf(options)
+    const message = this.#put(item)
+    if (message !== undefined) {
+      waitSync(What.Putter, this.#id, () => this.#retry(message), timeout, () => this.#refuse.full())
+    }
+  }
+
+  /** False when there is no room. */
+  tryPut(item: S): boolean {
+    return this.#put(item) === undefined
+  }
+
+  #take(patient: boolean): R | typeof notYet {
+    const item = call(() => take(this.#id(), patient))
+    if (item === nothing) return notYet
+    if (item === ended) return this.#refuse.getEnded()
+    return item as R
+  }
+
+  get(options?: WaitOptions): Promise<R> {
+    return this.#getters.wait(() => this.#take(true), options, () => this.#refuse.empty())
+  }
+
+  getSync(options?: SyncWaitOptions): R {
+    return waitSync(What.Getter, this.#id, () => this.#take(false), timeoutOf(options), () => this.#refuse.empty())
+  }
+
+  /** {@link notYet} when there is nothing. */
+  tryGet(): R | typeof notYet {
+    return this.#take(false)
+  }
+
+  /** True when a get would find a message or the end. */
+  isReadable(): boolean {
+    return call(() => native.queueReadable(this.#id()))
+  }
+
+  /** Resolves with true when a get would find something, with false on timeout. Takes nothing. */
+  readable(options?: WaitOptions): Promise<boolean> {
+    return this.#getters.wait<boolean>(() => this.isReadable() ? true : notYet, options, () => false)
+  }
+
+  readableSync(options?: SyncWaitOptions): boolean {
+    return waitSync<boolean>(What.Getter, this.#id, () => this.isReadable() ? true : notYet, timeoutOf(options), () => false)
+  }
+
+  /** No more puts; those who wait here look at once. `drop` takes what is left away. */
+  shutDown(drop: boolean): void {
+    call(() => { native.queueShutDown(this.#id()) })
+    if (drop) while (this.#drop());
+    this.#getters.advance()
+    this.#putters.advance()
+  }
+
+  #drop(): boolean {
+    try {
+      const item = take(this.#id(), false)
+      return item !== nothing && item !== ended
+    } catch {
+      // What cannot be read here is gone all the same.
+      return true
+    }
+  }
+
+  /** Fails those who wait here: the channel is closed. */
+  fail(error: unknown): void {
+    this.#getters.fail(error)
+    this.#putters.fail(error)
+  }
+}
