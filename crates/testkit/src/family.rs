@@ -187,7 +187,13 @@ fn join(map: Map, layout: Layout) -> Arena {
     let arena = Arena::over(map, layout, 1, None, &[(KIND, &QueueKind)]);
     let pid = std::process::id();
     let name = process::claim(&arena, Phase::Starting, pid, 0)
-        .and_then(|name| process::advance(&arena, name, Phase::Starting, Phase::Live, pid).map(|()| name))
+        .and_then(|name| {
+            // The mark of whoever had the slot before, as a native thread clears it.
+            let life = arena.layout.process(name & 0xffff_ffff) + process::LIFE;
+            arena.map.flag(life)?.store(0, Relaxed);
+            process::advance(&arena, name, Phase::Starting, Phase::Live, pid)?;
+            Ok(name)
+        })
         .unwrap_or_else(|error| panic!("a process: {error}"));
     arena.set_process(name);
     arena

@@ -85,7 +85,7 @@ fn puts_and_gets() {
     };
     Explorer::new("queue, two puts and two gets", 4)
         .kills(1)
-        .preemptions(2)
+        .preemptions(1)
         .run(&concert);
 }
 
@@ -126,7 +126,7 @@ fn a_segment_is_used_up() {
     };
     Explorer::new("queue, a new segment", 2)
         .kills(1)
-        .preemptions(3)
+        .preemptions(2)
         .run(&concert);
 }
 
@@ -140,6 +140,6 @@ fn a_segment_is_used_again() {
     };
     Explorer::new("queue, a segment again", 2)
         .kills(1)
-        .preemptions(3)
+        .preemptions(2)
         .run(&concert);
 }

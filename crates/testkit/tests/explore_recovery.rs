@@ -111,7 +111,7 @@ fn two_recoverers_of_a_getter() {
         .only(&[0, 1])
         .hurried(&[1, 2])
         .tires(1)
-        .preemptions(2)
+        .preemptions(1)
         .run(&deaths);
 }
 
@@ -126,7 +126,7 @@ fn two_recoverers_of_a_putter() {
         .only(&[0, 1])
         .hurried(&[1, 2])
         .tires(1)
-        .preemptions(2)
+        .preemptions(1)
         .run(&deaths);
 }
 

@@ -71,6 +71,6 @@ fn two_writers_and_two_deaths() {
 fn three_writers_and_two_deaths() {
     Explorer::new("section, three writers", 3)
         .kills(2)
-        .preemptions(3)
+        .preemptions(2)
         .run(&Counter { turns: 1 });
 }

@@ -3,7 +3,9 @@
 //! The hook of the points lands here: it keeps a hash of the memory and, for each process, a hash of all
 //! that it has read, and suspends the process before each access to a word that others access too.
 
+use super::layout;
 use corosensei::Yielder;
+use polyproc_arena::layout::{MEMBER, OBJECT, PROCESS, SIDE};
 use polyproc_arena::member;
 use polyproc_arena::points::{self, Access, Edge, Machine, Point};
 use polyproc_sys::futex;
@@ -357,7 +359,7 @@ impl World {
                 self.touched(offset, point.len);
                 if running != Running::Nobody {
                     self.hash.set(self.hash.get() ^ self.cells(offset, point.len));
-                    self.say(|| format!("      = {:#x}", self.value(offset, point.len)));
+                    self.say(|| format!("     {} = {:#x}", place_of(offset), self.value(offset, point.len)));
                 }
             }
         }
@@ -391,16 +393,44 @@ impl World {
                 .set(mix(mix(mix(history, place), offset as u64), read));
             self.say(|| {
                 let file = point.place.file().rsplit('/').next().unwrap_or_default();
-                format!(
-                    "  {p}: {file}:{} {:?} {offset:#x} holds {value:#x}",
-                    point.place.line(),
-                    point.access
-                )
+                let (line, access, place) = (point.place.line(), point.access, place_of(offset));
+                format!("  {p}: {file}:{line} {access:?} {place} holds {value:#x}")
             });
         }
         if writes {
             self.hash.set(self.hash.get() ^ self.cells(offset, point.len));
         }
+    }
+}
+
+/// What lies at an offset, for people.
+fn place_of(offset: usize) -> String {
+    let layout = layout();
+    let at = offset as u64;
+    let row = |what: &str, first: u64, size: u64| {
+        format!("{what} {} +{}", (at - first) / size, (at - first) % size)
+    };
+    if at >= layout.data {
+        format!("data {offset:#x}")
+    } else if at >= layout.sides {
+        let index = (at - layout.sides) / 8;
+        format!(
+            "side of block {} of unit {}",
+            index % (SIDE / 8),
+            index / (SIDE / 8)
+        )
+    } else if at >= layout.objects {
+        row("object", layout.objects, OBJECT)
+    } else if at >= layout.names {
+        row("name bucket", layout.names, 8)
+    } else if at >= layout.members {
+        row("member", layout.members, MEMBER)
+    } else if at >= layout.processes {
+        row("process slot", layout.processes, PROCESS)
+    } else if at >= layout.units {
+        row("unit word", layout.units, 8)
+    } else {
+        format!("header +{at}")
     }
 }
 
@@ -466,10 +496,10 @@ fn sleep(address: usize, expected: u32) -> Option<futex::Wait> {
         process.suspend(Stop::Access);
         if world.value(offset, 4) != u64::from(expected) {
             process.history.set(mix(process.history.get(), 1));
-            world.say(|| format!("  {p}: does not sleep on {offset:#x}"));
+            world.say(|| format!("  {p}: does not sleep on {}", place_of(offset)));
             return futex::Wait::Changed;
         }
-        world.say(|| format!("  {p}: sleeps on {offset:#x}"));
+        world.say(|| format!("  {p}: sleeps on {}", place_of(offset)));
         process.wait.set(Wait::Futex(offset));
         process.suspend(Stop::Asleep);
         if process.late.get() {
