@@ -131,7 +131,12 @@ fn settle(arena: &Arena, me: &Member, dead: Name) -> Result<()> {
         let section = arena.map.word(slot + member::NOTES + k * 8)?.load(Acquire);
         if section != 0 && is_section(arena, section) {
             // Entering takes over and applies the log; if another rescuer is at it, it waits for it.
-            drop(arena.enter(me, section)?);
+            drop(if section == header::UNITS_SECTION {
+                // Its changes have no log; entering it looks at the unit that was being changed.
+                arena.enter_units(me)?
+            } else {
+                arena.enter(me, section)?
+            });
             // It may have died between choosing whom to wake and waking.
             arena.rouse(me, section)?;
         }

@@ -173,7 +173,11 @@ impl Arena {
             .map_or(0, |word| word.load(Relaxed))
     }
 
-    fn enter_units<'a>(&'a self, me: &'a Member) -> Result<Guard<'a>> {
+    /// Enters the section of the unit words, and mends what its last holder left if that died inside.
+    ///
+    /// # Errors
+    /// As [`Arena::enter`].
+    pub(crate) fn enter_units<'a>(&'a self, me: &'a Member) -> Result<Guard<'a>> {
         let guard = self.enter(me, header::UNITS_SECTION)?;
         if guard.rescued() {
             self.repair_units()?;

@@ -713,9 +713,16 @@ impl Queue {
     /// # Errors
     /// `OutOfMemory` when the closing slot needs a segment that cannot be had.
     pub fn shut_down(&self, arena: &Arena, me: &Member) -> Result<()> {
+        // No ticket: recovery finds the shutdown begun and goes on with it.
+        self.note(arena, me, 0)?;
         arena.map.word(self.body + SHUT)?.swap(1, SeqCst);
         let tail = arena.map.word(self.body + TAIL)?;
+        let mut turns = 0;
         loop {
+            turns += 1;
+            if turns > MOST_TURNS {
+                return Err(Error::Corrupt("a shutdown goes round in circles"));
+            }
             let ticket = tail.load(Acquire);
             let last = Segment::read(arena, arena.map.word(self.body + LAST)?.load(Acquire))?;
             if ticket >= last.end() {
@@ -767,6 +774,10 @@ impl Kind for QueueKind {
                 if at == 0 {
                     break;
                 }
+                if matches!(arena.side(at)?, Side::Owned { .. }) {
+                    // Its maker was killed before it gave the queue its first segment: it is the dead's.
+                    break;
+                }
                 let segment = Segment::read(arena, at)?;
                 segment.verify(arena, index)?;
                 if list == FIRST {
@@ -786,7 +797,7 @@ impl Kind for QueueKind {
 
     fn recover(&self, arena: &Arena, me: &Member, dead: Name, index: u64, ticket: u64) -> Result<()> {
         let at = arena.layout.object(index);
-        let guard = arena.enter(me, at + object::SECTION)?;
+        let mut guard = arena.enter(me, at + object::SECTION)?;
         let body = arena.map.word(at + object::BODY)?.load(Acquire);
         if body == 0
             || arena.side(body).ok() != Some(Side::held(index, BODY_TAG))
@@ -800,6 +811,13 @@ impl Kind for QueueKind {
             body,
             most: 0,
         };
+        if arena.map.word(body + SHUT)?.load(Acquire) != 0 {
+            drop(guard);
+            // Half a shutdown would keep putters and getters waiting for the rest of it. If there is no
+            // memory for the closing slot, it stays open, as it would have for the dead.
+            let _ = queue.shut_down(arena, me);
+            guard = arena.enter(me, at + object::SECTION)?;
+        }
         let Some(segment) = queue.find(arena, ticket)? else {
             return Ok(());
         };
