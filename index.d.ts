@@ -107,8 +107,8 @@ export declare function processStart(options: StartOptions, kind: number, area: 
 /** Lets go of a queue. */
 export declare function queueClose(id: number): void
 
-/** Makes a queue, or finds the one of that name; returns its id. `max_size` 0 is no bound. */
-export declare function queueCreate(maxSize: number, name?: string | undefined | null): number
+/** Makes a queue of a kind, or finds the one of that name; returns its id. `max_size` 0 is no bound. */
+export declare function queueCreate(kind: number, maxSize: number, name?: string | undefined | null): number
 
 /** Makes a queue whose first ticket is chosen: tests go near the wraps of its counters. */
 export declare function queueCreateAt(maxSize: number, ticket: number): number
@@ -232,3 +232,6 @@ export declare function waitsCalled(): Array<number>
  * that the process listens for, where `interruptible`, or by the end of this thread: 2.
  */
 export declare function waitSync(what: number, id: number, timeout: number, interruptible: boolean): number
+
+/** As `wait_sync` for any of several things. */
+export declare function waitSyncMany(what: Array<number>, ids: Array<number>, timeout: number, interruptible: boolean): number

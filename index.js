@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { checkFamily, configureFamily, cpuCount, familyMemory, familyNonce, findFamily, joinAs, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueGet, queueHandle, queueMaxSize, queueName, queueOpen, queuePut, queuePutBytes, queuePutLarge, queueReadable, queueShutDown, queueSize, receive, release, scratch, setPulse, setWorker, signalName, signalNumber, version, waitBegin, waitEnd, waitsCalled, waitSync } = nativeBinding
+const { checkFamily, configureFamily, cpuCount, familyMemory, familyNonce, findFamily, joinAs, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueGet, queueHandle, queueMaxSize, queueName, queueOpen, queuePut, queuePutBytes, queuePutLarge, queueReadable, queueShutDown, queueSize, receive, release, scratch, setPulse, setWorker, signalName, signalNumber, version, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
 export { checkFamily }
 export { configureFamily }
 export { cpuCount }
@@ -821,4 +821,5 @@ export { waitBegin }
 export { waitEnd }
 export { waitsCalled }
 export { waitSync }
+export { waitSyncMany }
 export const __napiBindingTarget = __napiLoadedBindingTarget

@@ -7,7 +7,7 @@ import { Channel } from './channel.js'
 import { BrokenPipeError, BufferTooShort, ClosedError, EOFError, StateError, TimeoutError } from './errors.js'
 import { handleOf, registerKind, type Handle, type Shareable } from './handles.js'
 import { call, join, native } from './native.js'
-import { timeoutOf, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+import { readiness, timeoutOf, What, type Readiness, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 const KIND = 2
 interface NativeEnd { id: number; reads: number; writes: number }
@@ -159,6 +159,15 @@ export class Connection<in S = any, out R = any> implements AsyncIterable<R>, Di
   /** As poll, blocking this thread. */
   pollSync(options: SyncWaitOptions = {}): boolean {
     return this.#reads.readableSync({ timeout: timeoutOf({ timeout: options.timeout ?? 0 }) })
+  }
+
+  /** What `wait` asks. @internal */
+  [readiness](): Readiness {
+    return {
+      isReady: () => this.#reads.isReadable(),
+      wait: options => this.#reads.readable(options),
+      what: What.Getter, id: this.#queue(this.#end.reads, 'read'),
+    }
   }
 
   /** Lets go of this end in this process. Twice is harmless. */

@@ -18,4 +18,5 @@ export {
 export { Connection, Pipe } from './connection.js'
 export { Queue, type Named, type QueueOptions } from './queue.js'
 export { perProcess } from './target/index.js'
-export type { SyncWaitOptions, WaitOptions } from './waiting.js'
+export { SimpleQueue } from './simple-queue.js'
+export { wait, waitAllSync as waitSync, type SyncWaitOptions, type Waitable, type WaitOptions } from './waiting.js'

@@ -14,7 +14,7 @@ import { ClosedError, StateError } from './errors.js'
 import { programFor, type Stdio } from './launch.js'
 import { hand, send } from './message.js'
 import { call, join, native } from './native.js'
-import { Line, notYet, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+import { Line, notYet, readiness, timeoutOf, waitSync, What, type Readiness, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 import { entryUrls } from './target/index.js'
 
 const log = debuglog('polyproc')
@@ -303,6 +303,15 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
   /** As join, blocking this thread. A handled signal other than SIGINT does not cut it short. */
   joinSync(options?: SyncWaitOptions): boolean {
     return waitSync<boolean>(What.End, () => this.#key(), () => this.#end(), timeoutOf(options), () => false)
+  }
+
+  /** What `wait` asks. @internal */
+  [readiness](): Readiness {
+    return {
+      isReady: () => this.#end() === true,
+      wait: options => this.join(options),
+      what: What.End, id: this.#key(),
+    }
   }
 
   /** True from start until it has ended. */

@@ -7,7 +7,7 @@ import { Channel } from './channel.js'
 import { ClosedError, Empty, Full, ShutDown } from './errors.js'
 import { handleOf, registerKind, type Handle, type Shareable } from './handles.js'
 import { call, join, native } from './native.js'
-import { notYet, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+import { notYet, readiness, timeoutOf, What, type Readiness, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** What an object of a name is called by. */
 export interface Named {
@@ -67,7 +67,7 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
     if (name !== undefined && typeof name !== 'string') throw new TypeError('name must be a string')
     join()
     const handle = opening
-    this.#native = call(() => handle === null ? native.queueCreate(bound, name ?? null) : native.queueOpen(handle[0], handle[1]))
+    this.#native = call(() => handle === null ? native.queueCreate(KIND, bound, name ?? null) : native.queueOpen(handle[0], handle[1]))
     this.#name = handle === null ? name ?? null : native.queueName(this.#native) ?? null
     this.#maxSize = handle === null ? bound : native.queueMaxSize(this.#native)
     this.#channel = new Channel(() => this.#id(), refusals, 'item')
@@ -110,6 +110,66 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
   /** Puts an item if there is room; false when the queue is full. */
   tryPut(item: T): boolean {
     return this.#channel.tryPut(item)
+  }
+
+  /**
+   * Puts items one after the other, waiting for room where it must.
+   *
+   * @throws As put; the error's `count` is the number of items that were put.
+   */
+  async putMany(items: Iterable<T>, options?: WaitOptions): Promise<void> {
+    const left = remaining(options?.timeout)
+    let count = 0
+    try {
+      for (const item of items) {
+        await this.#channel.put(item, { ...options, timeout: left() })
+        count += 1
+      }
+    } catch (error) {
+      throw counted(error, count)
+    }
+  }
+
+  /** As putMany, blocking this thread. */
+  putManySync(items: Iterable<T>, options?: SyncWaitOptions): void {
+    const left = remaining(options?.timeout)
+    let count = 0
+    try {
+      for (const item of items) {
+        this.#channel.putSync(item, { timeout: left() })
+        count += 1
+      }
+    } catch (error) {
+      throw counted(error, count)
+    }
+  }
+
+  /** Waits for an item, then takes up to `max` that are there. @throws {@link Empty} on timeout, RangeError for a `max` below 1. */
+  async getMany(max: number, options?: WaitOptions): Promise<T[]> {
+    checkMax(max)
+    return this.#more([await this.#channel.get(options)], max)
+  }
+
+  /** As getMany, blocking this thread. */
+  getManySync(max: number, options?: SyncWaitOptions): T[] {
+    checkMax(max)
+    return this.#more([this.#channel.getSync(options)], max)
+  }
+
+  #more(items: T[], max: number): T[] {
+    while (items.length < max) {
+      let item: T | typeof notYet
+      try {
+        item = this.#channel.tryGet()
+      } catch (error) {
+        // What was taken is given; the end is met by the next call.
+        if (error instanceof ShutDown) break
+        throw error
+      }
+      if (item === notYet) break
+      items.push(item)
+    }
+    return items
   }
 
   /** Takes the first item, waiting for one. @throws {@link Empty} on timeout; {@link ShutDown} when none will come. */
@@ -158,6 +218,15 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
     this.#channel.shutDown(options.immediate === true)
   }
 
+  /** What `wait` asks. @internal */
+  [readiness](): Readiness {
+    return {
+      isReady: () => this.#channel.isReadable(),
+      wait: options => this.#channel.readable(options),
+      what: What.Getter, id: this.#id(),
+    }
+  }
+
   /** Lets go of the queue in this process; those who wait here reject with ClosedError. Twice is harmless. */
   close(): void {
     if (this.#closed) return
@@ -190,6 +259,21 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
     if (this.#closed) return `Queue${name} { closed }`
     return `Queue${name} { ${this.qsize()}${this.#maxSize > 0 ? ` of ${this.#maxSize}` : ''} items }`
   }
+}
+
+function checkMax(max: number): void {
+  if (!(max >= 1)) throw new RangeError(`max must be 1 or more, not ${max}`)
+}
+
+/** What is left of a timeout, each time it is asked. */
+function remaining(timeout: number | undefined): () => number {
+  const all = timeoutOf({ timeout })
+  const began = performance.now()
+  return () => all === Infinity ? Infinity : all - (performance.now() - began)
+}
+
+function counted(error: unknown, count: number): unknown {
+  return typeof error === 'object' && error !== null ? Object.assign(error, { count }) : error
 }
 
 registerKind(KIND, handle => {

@@ -57,6 +57,81 @@ export function waitSync<T>(what: What, id: () => number, attempt: () => T | typ
   }
 }
 
+/** What objects answer that can be waited for together. */
+export const readiness: unique symbol = Symbol('polyproc.readiness')
+export interface Readiness {
+  /** True when a take would find something. Throws once the object is closed. */
+  isReady(): boolean
+  /** Resolves with true once it is, with false on timeout. */
+  wait(options: WaitOptions): Promise<boolean>
+  /** How the native part names it. */
+  readonly what: What
+  readonly id: number
+}
+/** Objects that can be awaited together: queues, connections, processes. */
+export interface Waitable { [readiness](): Readiness }
+
+function answers<T extends Waitable>(objects: Iterable<T>): [T, Readiness][] {
+  return [...objects].map(object => {
+    if (typeof (object as Partial<Waitable> | null)?.[readiness] !== 'function') throw new TypeError('only queues, connections and processes can be waited for')
+    return [object, object[readiness]()]
+  })
+}
+
+function readyOf<T>(all: readonly [T, Readiness][]): T[] {
+  return all.filter(([, object]) => object.isReady()).map(([object]) => object)
+}
+
+/**
+ * Resolves with those that are ready (data, end of file, shut down, exited); `[]` on timeout. Takes nothing: somebody else
+ * may be faster, so follow it with `tryGet`, or `recv` with `timeout: 0`.
+ *
+ * @throws TypeError for what cannot be waited for; {@link ClosedError}; `signal.reason` when aborted.
+ * @example
+ * ```ts
+ * for (const ready of await wait([queue, connection, child], { timeout: 1000 })) handle(ready)
+ * ```
+ */
+export async function wait<T extends Waitable>(objects: Iterable<T>, options: WaitOptions = {}): Promise<T[]> {
+  const timeout = timeoutOf(options)
+  options.signal?.throwIfAborted()
+  const all = answers(objects)
+  const now = readyOf(all)
+  if (now.length > 0 || timeout <= 0) return now
+  const done = new AbortController()
+  const signal = options.signal === undefined ? done.signal : AbortSignal.any([options.signal, done.signal])
+  if (all.length === 0) all.push([undefined as unknown as T, { isReady: () => false, wait: sleep, what: What.End, id: 0 }])
+  try {
+    await Promise.race(all.map(([, object]) => object.wait({ timeout, signal })))
+  } finally {
+    done.abort()
+  }
+  return readyOf(all)
+}
+
+/** Nothing to wait for: only time passes. */
+function sleep({ timeout, signal }: WaitOptions): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    if (timeout !== undefined && timeout !== Infinity) setTimeout(resolve, timeout, false)
+    signal?.addEventListener('abort', () => { reject(signal.reason) }, { once: true })
+  })
+}
+
+/** As {@link wait}, blocking this thread. @throws {@link InterruptedError}. */
+export function waitAllSync<T extends Waitable>(objects: Iterable<T>, options: SyncWaitOptions = {}): T[] {
+  const timeout = timeoutOf(options)
+  const all = answers(objects)
+  const end = performance.now() + timeout
+  for (;;) {
+    const now = readyOf(all)
+    const left = timeout === Infinity ? -1 : end - performance.now()
+    if (now.length > 0 || timeout <= 0 || timeout !== Infinity && left <= 0) return now
+    const interruptible = isMainThread && process.listenerCount('SIGINT') > 0
+    const outcome = call(() => native.waitSyncMany(all.map(([, { what }]) => what), all.map(([, { id }]) => id), left, interruptible))
+    if (outcome === 2) throw new InterruptedError('a signal came while this call waited')
+  }
+}
+
 /** Somebody in a line. */
 interface Entry {
   attempt(): boolean

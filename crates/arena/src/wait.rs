@@ -60,7 +60,8 @@ const HEAD: Offset = 0;
 const TAIL: Offset = 8;
 const WOKEN: Offset = 16;
 
-const WAITING: u32 = 1;
+/// State of a record that has not been called.
+pub(crate) const WAITING: u32 = 1;
 const HINTED: u32 = 2;
 const CHOSEN: u32 = 3;
 
@@ -540,6 +541,11 @@ impl Arena {
     /// `Corrupt`.
     pub fn sleep(&self, record: Record, deadline: Option<u64>) -> Result<futex::Wait> {
         Ok(self.map.flag(record.0 + STATE)?.sleep(WAITING, deadline))
+    }
+
+    /// The word that a thread sleeps on.
+    pub(crate) fn state_of(&self, record: Record) -> Result<&crate::primitive::Flag> {
+        self.map.flag(record.0 + STATE)
     }
 
     /// Takes the records of a dead member out of their lists and passes on what they were woken for.

@@ -7,7 +7,7 @@ use napi_derive::napi;
 use polyproc_arena::attach::{Family, Limits, VARIABLE};
 use polyproc_arena::{Arena, Member, check, process};
 use polyproc_channel::connection::{EndKind, KIND as END};
-use polyproc_channel::queue::{KIND as QUEUE, QueueKind};
+use polyproc_channel::queue::{KIND as QUEUE, QueueKind, SIMPLE};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 enum State {
@@ -120,7 +120,7 @@ pub fn member() -> Result<(&'static Arena, Member)> {
         State::Found(family) => match family.join(
             joining.limits,
             joining.child,
-            &[(QUEUE, &QueueKind), (END, &EndKind)],
+            &[(QUEUE, &QueueKind), (SIMPLE, &QueueKind), (END, &EndKind)],
         ) {
             Ok((arena, member)) => {
                 joining.state = State::Joined(arena);

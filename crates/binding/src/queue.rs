@@ -10,6 +10,7 @@ use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use polyproc_arena::object::Handle;
 use polyproc_channel::envelope;
+use polyproc_channel::queue::FIRST_TICKET;
 use polyproc_channel::slot::INLINE;
 use polyproc_channel::{Got, Message, Put, Queue};
 
@@ -31,12 +32,20 @@ fn outcome(put: Put) -> i32 {
     }
 }
 
-/// Makes a queue, or finds the one of that name; returns its id. `max_size` 0 is no bound.
+/// Makes a queue of a kind, or finds the one of that name; returns its id. `max_size` 0 is no bound.
 #[napi]
-pub fn queue_create(env: &Env, max_size: f64, name: Option<String>) -> Result<u32> {
+pub fn queue_create(env: &Env, kind: u32, max_size: f64, name: Option<String>) -> Result<u32> {
     let isolate = isolate(env)?;
-    let queue = Queue::create(isolate.arena, &isolate.me, max_size as u64, name.as_deref()).map_err(fail)?;
-    Ok(isolate.keep(queue))
+    let (arena, me) = (isolate.arena, &isolate.me);
+    let queue = Queue::create_kind(
+        arena,
+        me,
+        kind as usize,
+        max_size as u64,
+        name.as_deref(),
+        FIRST_TICKET,
+    );
+    Ok(isolate.keep(queue.map_err(fail)?))
 }
 
 /// Opens the queue of a handle; returns its id.

@@ -6,7 +6,7 @@ use crate::isolate::{Isolate, isolate};
 use napi::bindgen_prelude::*;
 use napi::sys;
 use napi_derive::napi;
-use polyproc_arena::block_on::{Outcome, block_on};
+use polyproc_arena::block_on::{Outcome, block_on, block_on_any};
 use polyproc_arena::wait::{List, Record, Sleeper};
 use polyproc_family::{Key, children};
 use polyproc_sys::{clock, interrupt};
@@ -70,6 +70,54 @@ pub fn wait_sync(env: &Env, what: u8, id: f64, timeout: f64, interruptible: bool
         deadline,
         worker.then_some(WORKER_SLICE),
         || target.is_ready(&isolate),
+        || {
+            if worker {
+                is_ending(&isolate)
+            } else {
+                interruptible && interrupt::count() != before
+            }
+        },
+    );
+    Ok(match outcome.map_err(fail)? {
+        Outcome::Ready => 0,
+        Outcome::TimedOut => 1,
+        Outcome::Stopped => 2,
+    })
+}
+
+/// As `wait_sync` for any of several things.
+#[napi]
+pub fn wait_sync_many(
+    env: &Env,
+    what: Vec<u8>,
+    ids: Vec<f64>,
+    timeout: f64,
+    interruptible: bool,
+) -> Result<u8> {
+    let isolate = isolate(env)?;
+    let targets = what
+        .iter()
+        .zip(&ids)
+        .map(|(what, id)| target(&isolate, *what, *id))
+        .collect::<Result<Vec<_>>>()?;
+    let lists: Vec<List> = targets.iter().map(|target| target.list(&isolate)).collect();
+    let deadline = (timeout >= 0.0).then(|| clock::now().saturating_add((timeout * 1e6) as u64));
+    let worker = isolate.is_worker.get();
+    let before = if interruptible { interrupt::watch() } else { 0 };
+    let outcome = block_on_any(
+        isolate.arena,
+        &isolate.me,
+        &lists,
+        deadline,
+        worker.then_some(WORKER_SLICE),
+        || {
+            for target in &targets {
+                if target.is_ready(&isolate)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        },
         || {
             if worker {
                 is_ending(&isolate)

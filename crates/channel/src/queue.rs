@@ -34,6 +34,8 @@ use polyproc_arena::{Arena, Member, Name, member, names, recovery};
 
 /// Index of the kind.
 pub const KIND: usize = 1;
+/// Index of the kind that users know as SimpleQueue: the same thing under another name.
+pub const SIMPLE: usize = 3;
 const BODY: u64 = 512;
 const TAIL: Offset = 0;
 const HEAD: Offset = 128;
@@ -142,8 +144,23 @@ impl Queue {
     /// # Errors
     /// As [`Queue::create`].
     pub fn create_at(arena: &Arena, me: &Member, most: u64, name: Option<&str>, ticket: u64) -> Result<Self> {
+        Self::create_kind(arena, me, KIND, most, name, ticket)
+    }
+
+    /// The same for one of the kinds of queue: [`KIND`] or [`SIMPLE`].
+    ///
+    /// # Errors
+    /// As [`Queue::create`].
+    pub fn create_kind(
+        arena: &Arena,
+        me: &Member,
+        kind: usize,
+        most: u64,
+        name: Option<&str>,
+        ticket: u64,
+    ) -> Result<Self> {
         let make = || {
-            arena.create(me, KIND, BODY, |index, body| {
+            arena.create(me, kind, BODY, |index, body| {
                 let first = arena.alloc(me, FIRST_SEGMENT)?;
                 arena.zero(first, FIRST_SEGMENT)?;
                 for (offset, value) in [
@@ -167,7 +184,7 @@ impl Queue {
         };
         let (handle, made) = match name {
             None => (make()?, true),
-            Some(name) => names::find_or_create(arena, me, KIND, name, make)?,
+            Some(name) => names::find_or_create(arena, me, kind, name, make)?,
         };
         let queue = Self::opened(arena, handle)?;
         if !made && queue.most != most {
@@ -201,7 +218,7 @@ impl Queue {
     }
 
     fn opened(arena: &Arena, handle: Handle) -> Result<Self> {
-        if arena.object_kind(handle.index)? != KIND {
+        if !matches!(arena.object_kind(handle.index)?, KIND | SIMPLE) {
             return Err(Error::Stale);
         }
         let body = arena
@@ -797,7 +814,7 @@ impl Kind for QueueKind {
 
     fn recover(&self, arena: &Arena, me: &Member, dead: Name, index: u64, ticket: u64) -> Result<()> {
         let at = arena.layout.object(index);
-        let mut guard = arena.enter(me, at + object::SECTION)?;
+        let guard = arena.enter(me, at + object::SECTION)?;
         let body = arena.map.word(at + object::BODY)?.load(Acquire);
         if body == 0
             || arena.side(body).ok() != Some(Side::held(index, BODY_TAG))
@@ -811,21 +828,28 @@ impl Kind for QueueKind {
             body,
             most: 0,
         };
+        queue.settle(arena, dead, ticket)?;
+        drop(guard);
         if arena.map.word(body + SHUT)?.load(Acquire) != 0 {
-            drop(guard);
             // Half a shutdown would keep putters and getters waiting for the rest of it. If there is no
             // memory for the closing slot, it stays open, as it would have for the dead.
             let _ = queue.shut_down(arena, me);
-            guard = arena.enter(me, at + object::SECTION)?;
         }
-        let Some(segment) = queue.find(arena, ticket)? else {
+        Ok(())
+    }
+}
+
+impl Queue {
+    /// Puts right what the dead left in the slot of `ticket`. In the section.
+    fn settle(&self, arena: &Arena, dead: Name, ticket: u64) -> Result<()> {
+        let Some(segment) = self.find(arena, ticket)? else {
             return Ok(());
         };
         let slot = segment.slot(arena, ticket);
         let look = slot.look()?;
         let (meta, block) = slot.meta()?;
         let pins = meta & HAS_PINS != 0;
-        let its = Side::held(index, ticket).with_pins(pins);
+        let its = Side::held(self.handle.index, ticket).with_pins(pins);
         let deads = Side::owned(dead).with_pins(pins);
         // Each step is a CAS from a value that names the dead, and not an entry in the section's log:
         // others take the message the moment that the slot is full, and a log that is applied again after
@@ -844,13 +868,12 @@ impl Kind for QueueKind {
             Look::Reading(owner) if owner == dead.slot() => {
                 move_block(deads, its)?;
                 slot.give_back(owner)?;
-                queue.lower(arena, ticket)?;
+                self.lower(arena, ticket)?;
             }
             // Published by the dead, or given back by a recoverer that came no further.
-            Look::Full => queue.lower(arena, ticket)?,
+            Look::Full => self.lower(arena, ticket)?,
             _ => {}
         }
-        drop(guard);
         Ok(())
     }
 }
