@@ -33,7 +33,7 @@ function exportsOf(script: Script): Map<AnyNode, ExportPath> {
   const addName = (local: string, path: ExportPath): void => {
     const binding = lookup(analysis.top, local)
     // What can be assigned later need not be the function written there.
-    if (binding?.init != null && binding.writes.length === 0) addValue(binding.init, path)
+    if (binding?.init && binding.writes.length === 0) addValue(binding.init, path)
   }
   const addValue = (value: AnyNode, path: ExportPath): void => {
     if (analysis.functions.has(value)) {
@@ -56,9 +56,9 @@ function exportsOf(script: Script): Map<AnyNode, ExportPath> {
     if (statement.type === 'ExportDefaultDeclaration') {
       if (statement.declaration.type === 'Identifier') addName(statement.declaration.name, ['default'])
       else addValue(statement.declaration, ['default'])
-    } else if (statement.type === 'ExportNamedDeclaration' && statement.source == null) {
+    } else if (statement.type === 'ExportNamedDeclaration' && !statement.source) {
       const { declaration } = statement
-      if (declaration == null) {
+      if (!declaration) {
         for (const { local, exported } of statement.specifiers) {
           if (local.type === 'Identifier') addName(local.name, [exported.type === 'Identifier' ? exported.name : String(exported.value)])
         }

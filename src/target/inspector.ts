@@ -5,6 +5,7 @@
  */
 
 import { createRequire } from 'node:module'
+import type * as Inspector from 'node:inspector'
 import type { Debugger, InspectorNotification, Runtime, Session } from 'node:inspector'
 import { SerializationError } from '../errors.js'
 
@@ -52,8 +53,13 @@ const onAnswer = (error: Error | null, result?: unknown): void => {
   answer = result
 }
 
+/** Loaded only when a function has to be read. */
+function loadInspector(): typeof Inspector {
+  return createRequire(import.meta.url)('node:inspector') as typeof Inspector
+}
+
 function connect(): Session {
-  const inspector = createRequire(import.meta.url)('node:inspector') as typeof import('node:inspector')
+  const inspector = loadInspector()
   let made: Session
   try {
     made = new inspector.Session()
@@ -74,7 +80,7 @@ function connect(): Session {
  * not on the global object: a test runner's modules have another global object than the one that the inspector evaluates in.
  */
 export function passed<T>(value: unknown, use: (expression: string) => T): T {
-  const inspector: object = createRequire(import.meta.url)('node:inspector') as typeof import('node:inspector')
+  const inspector = loadInspector()
   const name = `__polyproc${passes += 1}`
   Object.defineProperty(inspector, name, { value, configurable: true })
   try {
@@ -84,13 +90,16 @@ export function passed<T>(value: unknown, use: (expression: string) => T): T {
   }
 }
 
+// The type of the answer follows from the method's name, which the caller knows.
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters
 function ask<T>(method: string, parameters?: object): T {
   const open = session ?? connect()
   failure = null
   answer = undefined
   ;(open as { post(method: string, parameters: object | undefined, done: typeof onAnswer): void }).post(method, parameters, onAnswer)
-  if (failure !== null) throw failure as Error
-  return answer as T
+  const result = { failure: failure as Error | null, answer }
+  if (result.failure !== null) throw result.failure
+  return result.answer as T
 }
 
 function call(objectId: string, body: string, withHolder = false): Runtime.RemoteObject {
@@ -179,7 +188,7 @@ export function withScripts<T>(use: (scripts: readonly ScriptFacts[], textOf: (i
 
 /** Whether a debugger may be attached: then nothing of this process may be paused, since it would wait for the person. */
 export function isBeingDebugged(): boolean {
-  return (createRequire(import.meta.url)('node:inspector') as typeof import('node:inspector')).url() !== undefined
+  return loadInspector().url() !== undefined
 }
 
 /**

@@ -91,10 +91,12 @@ let warned = false
 /** Node 20 and 22 print, once, that this way of compiling is experimental: nothing that a user of ours could act on. */
 function quietly<T>(run: () => T): T {
   if (warned) return run()
+  // Put back as it was, and called by Node as its own.
+  // eslint-disable-next-line @typescript-eslint/unbound-method
   const { emitWarning } = process
   process.emitWarning = ((warning: string | Error, ...rest: never[]) => {
     if (!String(warning).includes('USE_MAIN_CONTEXT_DEFAULT_LOADER')) emitWarning(warning, ...rest)
-  }) as typeof process.emitWarning
+  })
   try {
     return run()
   } finally {

@@ -3,6 +3,8 @@
  * (`Math.sqrt`, `fs.readFileSync`, `process`), and those of this package. They are never copied.
  */
 
+/* eslint-disable @typescript-eslint/unbound-method -- accessors are looked at as values here, and called by nobody */
+
 import { createRequire, builtinModules } from 'node:module'
 
 /**
@@ -51,7 +53,7 @@ export function resolveName(path: NamePath): unknown {
   for (const step of steps) {
     const accessor = /^([gs]et) (.*)$/s.exec(step)
     if (accessor !== null && !Object.hasOwn(at as object, step)) {
-      at = Object.getOwnPropertyDescriptor(at as object, symbolOr(accessor[2]!))?.[accessor[1] as 'get' | 'set']
+      at = Object.getOwnPropertyDescriptor(at, symbolOr(accessor[2]!))?.[accessor[1] as 'get' | 'set']
     } else at = (at as Record<PropertyKey, unknown>)[symbolOr(step)]
     if (at === undefined || at === null) throw new TypeError(`this process has no ${path.join('.')}`)
   }

@@ -1,5 +1,7 @@
 /** What hangs on a function or class besides what its text gives it: own properties, a prototype that was added to, a superclass. */
 
+/* eslint-disable @typescript-eslint/unbound-method -- accessors are looked at as values here, and called by nobody */
+
 import { SerializationError } from '../errors.js'
 import type { AnyFunction } from './inspector.js'
 import { isClass, type Plan } from './plan.js'

@@ -79,7 +79,7 @@ function makePlan(place: Place): Plan {
   const dropped = isClass(node) ? node.body.body.filter(member =>
     member.type === 'StaticBlock' || (member.type === 'PropertyDefinition' && member.static)) : []
   const skipped: AnyNode[] = [...dropped]
-  if (isClass(node) && node.superClass != null) skipped.push(node.superClass)
+  if (isClass(node) && node.superClass) skipped.push(node.superClass)
   const keyed = isClass(node) ? node.body.body.filter((member): member is MethodDefinition =>
     member.type === 'MethodDefinition' && member.computed && !isPlainKey(member.key)) : []
   for (const { key } of keyed) skipped.push(key)
@@ -152,7 +152,7 @@ function makePlan(place: Place): Plan {
       case 'import()': own.push(lexical); break
       case 'arguments': {
         const resolved = references[firstFrom(references, at)]
-        if (!inside && resolved?.binding == null) own.push(lexical)
+        if (!inside && !resolved?.binding) own.push(lexical)
         break
       }
       default: if (!inside) own.push(lexical)
@@ -195,7 +195,7 @@ function functionOf(scope: Scope): Scope {
 
 function isTainted(scope: Scope): boolean {
   // The top of a script is tainted by any `eval` in it; only one around the function, or one that sees its variables, counts.
-  for (let at: Scope | null = scope; at?.parent != null; at = at.parent) if (at.tainted && at.isFunction) return true
+  for (let at = scope; at.parent !== null; at = at.parent) if (at.tainted && at.isFunction) return true
   return false
 }
 

@@ -3,6 +3,8 @@
  * filled later, because what it captured may lead back to it.
  */
 
+/* eslint-disable @typescript-eslint/unbound-method -- accessors are looked at as values here, and called by nobody */
+
 import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -48,6 +50,16 @@ const bounds = new WeakMap<object, { head: BoundHead, body: BoundBody }>()
 const references = new WeakMap<object, ReferenceHead>()
 /** Cells that a function here assigns: this process's own from the first shipment on. */
 const ownCells = new Map<string, Cell>()
+
+/** Functions of this process that were sent by value: when one comes back, it is itself again. */
+const homes = new Map<string, WeakRef<AnyFunction>>()
+const gone = new FinalizationRegistry<string>(id => homes.delete(id))
+
+/** Remembers who a function of this process is called in messages. */
+export function registerHome(id: string, fn: AnyFunction): void {
+  homes.set(id, new WeakRef(fn))
+  gone.register(fn, id)
+}
 
 /** Where a function that arrived by value came from. */
 export const originOf = (fn: object): Origin | undefined => origins.get(fn)
@@ -152,6 +164,8 @@ export class Arrival implements FunctionExtension {
   }
 
   private createByValue(head: ValueHead): AnyFunction {
+    const home = homes.get(head.id)?.deref()
+    if (home !== undefined) return home
     const existing = head.keep ? kept.get(head.id) : undefined
     const factory = factoryOf(head.code)
     const { code } = factory
@@ -195,7 +209,7 @@ export class Arrival implements FunctionExtension {
     })
     if (body.superclass !== undefined) {
       const { superclass } = body
-      Object.setPrototypeOf(fn, superclass as object)
+      Object.setPrototypeOf(fn, superclass)
       Object.setPrototypeOf(prototypeOf(fn), superclass === null ? null : prototypeOf(superclass as AnyFunction))
     }
     if (body.privates !== undefined) environment.privates?.(body.privates)
@@ -247,7 +261,7 @@ export function noCodeGeneration(what: string): SerializationError {
 function takeFrom(made: unknown, { take }: Code): AnyFunction {
   if (take === 'self') return made as AnyFunction
   const [key] = Reflect.ownKeys(made as object)
-  return Object.getOwnPropertyDescriptor(made as object, key!)![take] as AnyFunction
+  return Object.getOwnPropertyDescriptor(made, key!)![take] as AnyFunction
 }
 
 /** What the module system gives to every module is made here; anything else is what was sent. */
@@ -301,7 +315,8 @@ function makeBound(head: BoundHead): AnyFunction {
   const record: { head: BoundHead, body: BoundBody } = { head, body: { target: undefined, self: undefined, args: [] } }
   const forward = function (this: unknown, ...rest: unknown[]): unknown {
     const { target, self, args } = record.body
-    if (new.target !== undefined) return Reflect.construct(target as new () => unknown, [...args, ...rest])
+    // The type says that a function is only ever called; a bound class is constructed.
+    if ((new.target as unknown) !== undefined) return Reflect.construct(target as new () => unknown, [...args, ...rest])
     return Reflect.apply(target as AnyFunction, self, [...args, ...rest] as never)
   }
   const bound = forward.bind(undefined) as AnyFunction

@@ -200,7 +200,7 @@ class Walker implements Analysis {
         const kind = node.kind === 'var' ? 'var' : node.kind === 'let' ? 'let' : 'const'
         for (const item of node.declarations) {
           this.declarePattern(scope, item.id, kind, item.init ?? null)
-          if (item.init != null) this.visit(item.init, scope, item)
+          if (item.init) this.visit(item.init, scope, item)
         }
         return
       }
@@ -235,14 +235,14 @@ class Walker implements Analysis {
         return
       case 'CatchClause': {
         const inner = this.open(node, scope, false)
-        if (node.param != null) this.declarePattern(inner, node.param, 'catch', null)
+        if (node.param) this.declarePattern(inner, node.param, 'catch', null)
         this.visit(node.body, inner, node)
         return
       }
       case 'ImportDeclaration': this.declareImports(node, scope); return
       case 'ExportNamedDeclaration':
-        if (node.declaration != null) this.visit(node.declaration, scope, node)
-        else if (node.source == null) {
+        if (node.declaration) this.visit(node.declaration, scope, node)
+        else if (!node.source) {
           for (const item of node.specifiers) if (item.local.type === 'Identifier') this.refer(item.local, scope, item)
         }
         return
@@ -277,7 +277,7 @@ class Walker implements Analysis {
         return
       case 'PropertyDefinition':
         if (node.computed) this.visit(node.key, scope, node)
-        if (node.value != null) {
+        if (node.value) {
           const outer = this.owner
           this.owner = node
           this.visit(node.value, this.open(node, scope, true), node)
@@ -324,7 +324,7 @@ class Walker implements Analysis {
     this.functions.set(node, scope)
     let around = scope
     // The name of a function expression is a variable around its parameters, which nothing can assign.
-    if (node.type === 'FunctionExpression' && node.id != null) {
+    if (node.type === 'FunctionExpression' && node.id) {
       around = this.open(node, scope, false)
       this.declare(around, node.id, 'own-name', node)
     }
@@ -339,9 +339,9 @@ class Walker implements Analysis {
 
   private enterClass(node: ClassNode, scope: Scope): void {
     this.functions.set(node, scope)
-    if (node.superClass != null) this.visit(node.superClass, scope, node)
+    if (node.superClass) this.visit(node.superClass, scope, node)
     const inner = this.open(node, scope, false)
-    if (node.id != null) this.declare(inner, node.id, 'own-name', node)
+    if (node.id) this.declare(inner, node.id, 'own-name', node)
     const names = new Set<string>()
     for (const member of node.body.body) {
       if (member.type !== 'StaticBlock' && member.key.type === 'PrivateIdentifier') names.add(member.key.name)

@@ -130,9 +130,9 @@ export class Script {
     const found = new Map<AnyNode, { node: MethodDefinition | Property, home: ClassNode | null }>()
     const search = (node: AnyNode): void => {
       if (node.type === 'ClassDeclaration' || node.type === 'ClassExpression') {
-        for (const member of node.body.body) if (member.type === 'MethodDefinition') found.set(member.value, { node: member, home: node as ClassNode })
+        for (const member of node.body.body) if (member.type === 'MethodDefinition') found.set(member.value, { node: member, home: node })
       } else if (node.type === 'Property' && (node.method || node.kind !== 'init')) {
-        found.set(node.value, { node: node as Property, home: null })
+        found.set(node.value, { node: node, home: null })
       }
       for (const value of Object.values(node) as unknown[]) {
         if (Array.isArray(value)) {

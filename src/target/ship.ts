@@ -317,7 +317,7 @@ export class Reading {
   /** Tells where a captured function stands, if its variable says so, so that it need not be asked about. */
   hint(capture: Capture, found: Found): void {
     const init = capture.binding?.init
-    if (init == null || !capture.fixed || typeof found.value !== 'function' || found.depth < 0) return
+    if (!init || !capture.fixed || typeof found.value !== 'function' || found.depth < 0) return
     const place = this.subject.plan.place.script.placeOf(init)
     if (place !== undefined) this.shipment.hint(found.value, { place, scopes: this.scopes.slice(found.depth) })
   }

@@ -10,6 +10,7 @@ import { nextId } from './ids.js'
 import { atEntryOf, inspect, isBeingDebugged, type AnyFunction, type Facts } from './inspector.js'
 import { exportPathOf, hashOf, type ExportPath } from './exports.js'
 import { planOf, MODULE_NAMES, SYNTAX_NAMES, type Capture, type Plan } from './plan.js'
+import { registerHome } from './revive.js'
 import { scriptOf, type Place } from './scripts.js'
 import { refuseNative, refuseThis } from './refuse.js'
 import { standFor, writeCode, type Code, type Layout, type Stand, type SystemName } from './text.js'
@@ -147,6 +148,7 @@ function subjectAt(fn: AnyFunction, place: Place): Subject {
     id: nextId(), plan, code, layout, stand, fixed: new Map(), surroundings: undefined, isSteady: false, captured: [], isSettled: false, shipments: 0, cellIds: new Map(),
   }
   values.set(fn, subject)
+  registerHome(subject.id, fn)
   return subject
 }
 

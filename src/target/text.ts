@@ -99,7 +99,7 @@ export function writeCode(plan: Plan, layout: Layout, stand: Stand, id: string):
     // Evaluated here already: the name is set when the function is made.
     if (computed) edits.push({ start: keyStart(script.text, method.key.start, method.computed), end: keyEnd(script.text, method.key.end, method.computed), text: 'm' })
   }
-  if (plan.renamed && !isClass(node) && node.type !== 'ArrowFunctionExpression' && node.id != null) edits.push({ start: node.id.start, end: node.id.end, text: '' })
+  if (plan.renamed && !isClass(node) && node.type !== 'ArrowFunctionExpression' && node.id) edits.push({ start: node.id.start, end: node.id.end, text: '' })
 
   const names = layout.values.map(capture => capture.name)
   for (const name of stands) names.push(name)
@@ -112,7 +112,7 @@ export function writeCode(plan: Plan, layout: Layout, stand: Stand, id: string):
   const head = `(function(${stand.env}){${plan.strict ? '"use strict";' : ''}${variables.length === 0 ? '' : `let ${variables.join(',')};`}`
     + `${stand.env}.set=function(${key},${value}){switch(${key}){${fill}}};`
     // Computed names of a class are evaluated when it is made.
-    + `${layout.values.filter(item => item.early).map(item => `${item.name}=${stand.env}.early[${JSON.stringify(item.name)}];`).join('')}`
+    + layout.values.filter(item => item.early).map(item => `${item.name}=${stand.env}.early[${JSON.stringify(item.name)}];`).join('')
     + `${layout.imports.map(item => `${item.name}=${stand.env}.imports[${JSON.stringify(item.name)}];`).join('')}return(${wrap ? '{' : ''}`
   const indent = column <= MAX_INDENT ? ' '.repeat(column) : ''
   const text = `${head}\n${indent}${apply(script.text, start, source.end, edits)}\n${wrap ? '}' : ''})})`
@@ -141,7 +141,7 @@ function addCellEdits(edits: Edit[], { uses }: Capture, cell: string): void {
 function addClassEdits(edits: Edit[], { dropped, keyed }: Plan, node: ClassNode, stand: Stand, text: string): void {
   const { superClass } = node
   // The real one is put in its place afterwards: it may be a class that leads back to this one.
-  if (superClass != null && !(superClass.type === 'Literal' && superClass.value === null)) {
+  if (superClass && !(superClass.type === 'Literal' && superClass.value === null)) {
     const { start, end } = outerParentheses(text, superClass.start, superClass.end)
     edits.push({ start, end, text: `${stand.env}.base`.padEnd(end - start) })
   }

@@ -106,7 +106,8 @@ function moduleValue({ name }: Capture, { plan: { place: { script } } }: Subject
     if (!isEntry(href)) return { value: exported, path: [file], depth: -1 }
     return { value: exported ?? createRequire(href).cache[file]?.exports, depth: -1 }
   }
-  return { value: { id: file, filename: file, exports: exported ?? createRequire(href).cache[file]?.exports, loaded: true, children: [], paths: [] }, depth: -1 }
+  const own: unknown = exported ?? createRequire(href).cache[file]?.exports
+  return { value: { id: file, filename: file, exports: own, loaded: true, children: [], paths: [] }, depth: -1 }
 }
 
 function isModuleObject(value: object): boolean {
