@@ -791,8 +791,9 @@ impl Kind for QueueKind {
                 if at == 0 {
                     break;
                 }
-                if matches!(arena.side(at)?, Side::Owned { .. }) {
-                    // Its maker was killed before it gave the queue its first segment: it is the dead's.
+                if arena.side(at).ok() != Some(Side::held(index, BODY_TAG)) {
+                    // Its maker was killed before it gave the queue its first segment: that was the
+                    // maker's own, and may be anybody's by now.
                     break;
                 }
                 let segment = Segment::read(arena, at)?;
