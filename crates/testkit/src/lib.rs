@@ -2,6 +2,18 @@
 //!
 //! [`family`] makes several "processes" over one piece of ordinary memory; [`explore`] runs the shipping
 //! protocols in them, one shared access at a time, in every order, with kill as a move.
+//!
+//! The rest is about real processes:
+//! - [`points_run`]: in a victim, the hook that records points or raises a signal at one;
+//! - [`operations`]: what a victim does, and what may be in the queue afterwards;
+//! - [`survivor`]: a process that works on, and answers questions over its pipes;
+//! - [`roles`]: what other actors do;
+//! - [`harness`]: in the test, victims and survivors as they are started and asked.
 
 pub mod explore;
 pub mod family;
+pub mod harness;
+pub mod operations;
+pub mod points_run;
+pub mod roles;
+pub mod survivor;
