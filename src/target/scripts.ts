@@ -158,18 +158,22 @@ export class Script {
 
 const scripts = new Map<string, Script>()
 
+const isFile = (url: string): boolean => isAbsolute(url) || url.startsWith('file:')
+/** The program's own files are likely to be asked for next: their texts are taken in the same pulse. */
+const isProgram = (url: string): boolean => isFile(url) && !url.includes('/node_modules/')
+
 /** The script with that id, read by a pulse of the debugger if it is not known yet. */
 export function scriptOf({ scriptId }: Location): Script | undefined {
   const known = scripts.get(scriptId)
   if (known !== undefined) return known
   return withScripts((all, textOf) => {
-    const facts = all.find(item => item.id === scriptId)
-    if (facts === undefined) return undefined
-    // Node's own: nothing in them is ever read, only that they are Node's matters.
-    const text = facts.url.startsWith('node:') ? '' : textOf(scriptId)
-    const kind = facts.isModule ? 'module' : isAbsolute(facts.url) || facts.url.startsWith('file:') ? 'commonjs' : 'script'
-    const script = new Script(scriptId, facts.url, text, kind, facts.startLine, facts.startColumn)
-    scripts.set(scriptId, script)
-    return script
+    for (const facts of all) {
+      if (scripts.has(facts.id) || (facts.id !== scriptId && !isProgram(facts.url))) continue
+      // Node's own: nothing in them is ever read, only that they are Node's matters.
+      const text = facts.url.startsWith('node:') ? '' : textOf(facts.id)
+      const kind = facts.isModule ? 'module' : isFile(facts.url) ? 'commonjs' : 'script'
+      scripts.set(facts.id, new Script(facts.id, facts.url, text, kind, facts.startLine, facts.startColumn))
+    }
+    return scripts.get(scriptId)
   })
 }

@@ -99,7 +99,12 @@ export class Shipment implements FunctionExtension {
     const known = knownKind(fn)
     if (known !== undefined) {
       if (known.kind === 'value') {
-        if (known.subject.isSettled && this.isKnown(known.subject.id) && isBare(fn, known.subject)) return { head: known.subject.id, body: undefined }
+        const { subject } = known
+        if (subject.isSteady && this.isKnown(subject.id) && isBare(fn, subject)) {
+          // What it captures was described after it, in the message that brought it.
+          if (!subject.isSettled) settle(subject)
+          if (subject.isSettled) return { head: subject.id, body: undefined }
+        }
       } else if (known.kind === 'reference') {
         if (!this.isForced(known.id)) return this.describeReference({ t: 'reference', ...known })
       }
@@ -231,7 +236,6 @@ export class Shipment implements FunctionExtension {
     subject.shipments += 1
     const keep = isClass(plan.place.node) || (isSteady && (subject.shipments > 1 || read.isTopLevel))
     if (keep) {
-      if (subject.shipments > 1 && !subject.isSettled) settle(subject)
       if (!this.isKnown(subject.id)) {
         this.sent.push(subject.id)
         collector.register(fn, subject.id)

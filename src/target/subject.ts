@@ -156,7 +156,7 @@ function writtenFor(plan: Plan): { layout: Layout, code: Code, stand: Stand } {
   let written = layouts.get(plan)
   if (written === undefined) {
     const { script } = plan.place
-    const stand = standFor(script.text)
+    const stand = standFor(script.id, script.text)
     const imports: Capture[] = []
     const cells: Capture[] = []
     const plain: Capture[] = []

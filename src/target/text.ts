@@ -49,8 +49,16 @@ interface Edit { start: number, end: number, text: string }
 /** Beyond this column (minified code) the text is not moved to its place: the spaces would outweigh it. */
 const MAX_INDENT = 500
 
-/** The names of stand-ins for a script's text. */
-export function standFor(text: string): Stand {
+const stands = new Map<string, Stand>()
+
+/** The names of stand-ins for a script's text: the usual ones, and others only where the text has those. */
+export function standFor(id: string, text: string): Stand {
+  let stand = stands.get(id)
+  if (stand === undefined) stands.set(id, stand = chooseStand(text))
+  return stand
+}
+
+function chooseStand(text: string): Stand {
   const unused = (wanted: string): string => {
     let name = wanted
     while (text.includes(name)) name = `${wanted.slice(0, Math.max(1, wanted.length - 2))}$${Math.random().toString(36).slice(2, 4)}`
