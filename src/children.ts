@@ -2,7 +2,6 @@
  * Who this process is to polyproc, and the children that it has started.
  */
 
-import { randomBytes } from 'node:crypto'
 import { place } from './native.js'
 import type { Process } from './process.js'
 
@@ -21,8 +20,18 @@ interface Settings {
   readonly isChild: boolean
 }
 
+let authKey: Uint8Array<ArrayBuffer> | null = null
+
 const own: Settings = {
-  name: 'MainProcess', daemon: false, authKey: Uint8Array.from(randomBytes(32)), parent: null, isChild: place !== null,
+  name: 'MainProcess', daemon: false, parent: null, isChild: place !== null,
+  // Made when it is asked for: a child is told it, and starts sooner without node:crypto.
+  get authKey() {
+    authKey ??= Uint8Array.from(process.getBuiltinModule('node:crypto').randomBytes(32))
+    return authKey
+  },
+  set authKey(key) {
+    authKey = key
+  },
 }
 
 /** What this process was told at its start. */

@@ -3,12 +3,14 @@
  * anything is mapped, so that whoever is started from now on shares it.
  */
 
-import { isMainThread } from 'node:worker_threads'
 import * as native from '../index.js'
 import { fromNative } from './errors.js'
 import { onScratch } from './codec/index.js'
 
 export { native }
+
+/** False in a worker thread. */
+export const isMainThread: boolean = native.isMainThread()
 
 /** In a child of ours: generation and slot of the place that its parent reserved. Never inherited further. */
 export const PLACE = 'POLYPROC_PLACE'

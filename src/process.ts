@@ -3,17 +3,15 @@
  */
 
 import { accessSync, constants, statSync } from 'node:fs'
-import { Socket } from 'node:net'
 import { isAbsolute, resolve } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { debuglog, inspect } from 'node:util'
-import { isMainThread } from 'node:worker_threads'
 import { children, currentRecord, setCurrent, settings, type ParentInfo } from './children.js'
 import { ClosedError, StateError } from './errors.js'
 import { programFor, type Stdio } from './launch.js'
 import { hand, send } from './message.js'
-import { call, join, native } from './native.js'
+import { call, isMainThread, join, native } from './native.js'
 import { Line, notYet, readiness, timeoutOf, waitSync, What, type Readiness, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 import { entryUrls } from './target/index.js'
 
@@ -270,6 +268,9 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
   }
 
   #attach([stdin = -1, stdout = -1, stderr = -1]: number[]): void {
+    if (stdin < 0 && stdout < 0 && stderr < 0) return
+    // Loaded here, so that a child that starts nothing starts sooner.
+    const { Socket } = process.getBuiltinModule('node:net')
     if (stdin >= 0) this.#stdin = new Socket({ fd: stdin, readable: false, writable: true })
     if (stdout >= 0) this.#stdout = new Socket({ fd: stdout, readable: true, writable: false })
     if (stderr >= 0) this.#stderr = new Socket({ fd: stderr, readable: true, writable: false })

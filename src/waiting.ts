@@ -7,9 +7,8 @@
  * resolves by `setImmediate`, so that a busy `for await` starves no timer.
  */
 
-import { isMainThread } from 'node:worker_threads'
 import { InterruptedError } from './errors.js'
-import { call, native } from './native.js'
+import { call, isMainThread, native } from './native.js'
 
 /** How long to wait, and what ends the wait early. */
 export interface WaitOptions {

@@ -14,7 +14,9 @@ use std::ptr::NonNull;
 
 /// The numbers below are for descriptors that a program opens by itself or passes by number (`stdio`,
 /// `dup2`); a descriptor that children are to inherit at the same number stays clear of them.
-const HIGH: RawFd = 500;
+/// It stays below 64, too: a process's table of descriptors starts with that many places, and making it
+/// larger while other threads use it takes the kernel several milliseconds.
+const HIGH: RawFd = 48;
 /// Allocating more than this in one call would keep the caller in the kernel too long for a signal.
 const COMMIT_STEP: u64 = 64 << 20;
 /// A call cut short by a signal gives back what it had allocated, so a repeat is made smaller, to here.
@@ -28,7 +30,7 @@ pub struct Memfd {
 }
 
 impl Memfd {
-    /// Makes a file of `len` bytes (all holes), mode 0600, sealed, at a number from 500 up where
+    /// Makes a file of `len` bytes (all holes), mode 0600, sealed, at a number from 48 up where
     /// RLIMIT_NOFILE allows that. `name` is what `/proc/<pid>/fd` shows; at most 249 bytes, no NUL.
     ///
     /// # Errors

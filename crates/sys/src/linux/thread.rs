@@ -5,6 +5,19 @@ use std::ffi::CString;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// Whether the caller runs on the process's first thread.
+///
+/// # Examples
+/// ```
+/// assert!(!std::thread::spawn(polyproc_sys::thread::is_main).join().unwrap());
+/// ```
+pub fn is_main() -> bool {
+    // SAFETY: takes nothing and cannot fail.
+    let thread = unsafe { libc::gettid() };
+    // SAFETY: as above.
+    thread == unsafe { libc::getpid() }
+}
+
 /// Starts a thread with `stack` bytes of stack (raised to the system's least) and every signal blocked in
 /// it, so that the program's handlers never run there. `name` shows in `/proc` and `ps`, cut to 15 bytes.
 ///
