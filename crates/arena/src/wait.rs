@@ -188,7 +188,35 @@ impl Arena {
         let state = self.map.flag(at + STATE)?.load(Acquire);
         self.map.word(at + OWNER)?.store(0, Relaxed);
         me.records.borrow_mut().push(at);
+        self.give_back_records(me)?;
         Ok(state == CHOSEN)
+    }
+
+    /// Frees all blocks of records but the first once none is in use: what many waits at once took.
+    fn give_back_records(&self, me: &Member) -> Result<()> {
+        let first = FIRST_BLOCK / SIZE;
+        if me.records.borrow().len() as u64 <= first {
+            return Ok(());
+        }
+        let word = |k: u64| self.map.word(me.slot + member::RECORDS + k * 8);
+        let mut blocks = 0;
+        while blocks < member::RECORDS_LEN && word(blocks)?.load(Relaxed) != 0 {
+            blocks += 1;
+        }
+        // Each is twice the one before.
+        if (me.records.borrow().len() as u64) < first * ((1 << blocks) - 1) {
+            return Ok(());
+        }
+        let kept = word(0)?.load(Relaxed);
+        me.records
+            .borrow_mut()
+            .retain(|record| (kept..kept + FIRST_BLOCK).contains(record));
+        for k in 1..blocks {
+            // Recovery looks for records where the word leads, and frees what is only owned.
+            let block = word(k)?.swap(0, Release);
+            self.free(me, block)?;
+        }
+        Ok(())
     }
 
     /// Called by a waiter before it looks: takes note of having been woken. True when it had been.
