@@ -64,7 +64,10 @@ impl Ground {
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(self.actor);
-        command.args(words).env_clear().env(VARIABLE, self.family.variable());
+        command
+            .args(words)
+            .env_clear()
+            .env(VARIABLE, self.family.variable());
         command
     }
 
@@ -114,6 +117,23 @@ impl Actor {
         });
         let input = child.stdin.take();
         Self { child, input, lines }
+    }
+
+    /// Kills it and waits for its end.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.child.wait().expect("waited for");
+    }
+
+    /// True while it runs.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("asked").is_none()
     }
 
     /// Its pid.
@@ -184,7 +204,10 @@ impl Actor {
         };
         let end = Instant::now() + PATIENCE;
         loop {
-            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match self
+                .lines
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
                 Ok(line) if line == "done" => ended.done = true,
                 Ok(line) => match line.strip_prefix("point ").map(str::parse) {
                     Some(Ok(spot)) => ended.points.push(spot),
@@ -290,14 +313,8 @@ impl Stage {
     #[must_use]
     pub fn victim(&self, operation: &Operation, mode: &str, spot: &str, signal: i32) -> Actor {
         let round = self.round.to_string();
-        self.ground.start(&[
-            "victim",
-            operation.name,
-            mode,
-            &round,
-            spot,
-            &signal.to_string(),
-        ])
+        self.ground
+            .start(&["victim", operation.name, mode, &round, spot, &signal.to_string()])
     }
 
     /// Waits until only the survivors are left and the books balance; what they say, or the faults.
@@ -405,7 +422,11 @@ impl Stage {
         if let Some(answer) = second.hear(Duration::from_millis(20)) {
             return Ok(answer.parse().ok());
         }
-        let question = if operation.beside == Beside::Getter { "len" } else { "room" };
+        let question = if operation.beside == Beside::Getter {
+            "len"
+        } else {
+            "room"
+        };
         if matches!(first.ask(question).as_str(), "0" | "false") {
             // Nothing has happened, or a shutdown was begun: another attempt must come through.
             if operation.beside == Beside::Getter {
@@ -450,7 +471,11 @@ pub fn choose(points: &[Spot], most: usize) -> Vec<Spot> {
         let take = count.min(most);
         // Evenly spread, the first and the last among them.
         for k in 0..take {
-            let at = if take == 1 { 0 } else { k * (count - 1) / (take - 1) };
+            let at = if take == 1 {
+                0
+            } else {
+                k * (count - 1) / (take - 1)
+            };
             chosen.push(passages[at].clone());
         }
     }

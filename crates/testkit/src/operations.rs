@@ -4,8 +4,8 @@
 //! Survivors fill the queue "t" of the round with the messages 1, 2 … before; afterwards the messages in
 //! it must be those, each once, plus the one that the victim puts if it got so far, less the one it takes.
 
-use polyproc_arena::object::Handle;
 use polyproc_arena::layout::header;
+use polyproc_arena::object::Handle;
 use polyproc_arena::primitive::Ordering::Relaxed;
 use polyproc_arena::units::Use;
 use polyproc_arena::wait::Sleeper;
@@ -287,7 +287,11 @@ pub fn prepare<'a>(
         "create" => Box::new(move || private().map(drop)),
         "close" => {
             let own = private()?;
-            for (value, shape) in [(1, Shape::Inline), (2, Shape::Block), (3, Shape::Handle(t.handle))] {
+            for (value, shape) in [
+                (1, Shape::Inline),
+                (2, Shape::Block),
+                (3, Shape::Handle(t.handle)),
+            ] {
                 put(arena, me, &own, value, shape)?;
             }
             Box::new(move || arena.close(me, own.handle))
@@ -368,7 +372,9 @@ pub fn judge(operation: &Operation, done: bool, found: &[u64]) -> Option<String>
         (true, false) => own <= 1,
     };
     if !right {
-        return Some(format!("the victim's message is there {own} times (put returned: {done})"));
+        return Some(format!(
+            "the victim's message is there {own} times (put returned: {done})"
+        ));
     }
     let taken = &before[before.len().min(1)..];
     let right = match (operation.takes, done) {

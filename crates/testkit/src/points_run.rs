@@ -77,7 +77,9 @@ thread_local! {
 /// When a hook is installed already.
 pub fn prepare(target: Option<(Spot, i32)>) -> Result<(), String> {
     match target {
-        Some(target) => TARGET.set(target).map_err(|_| "a target is set already".to_owned())?,
+        Some(target) => TARGET
+            .set(target)
+            .map_err(|_| "a target is set already".to_owned())?,
         None => RECORD.store(true, Ordering::Relaxed),
     }
     points::install(hook).map_err(|_| "a hook is installed already".to_owned())
@@ -139,8 +141,10 @@ fn hook(point: &Point) {
     {
         let _ = signal::kill(proc_info::pid(), *signal);
         // A signal to the own process may reach another thread first: nothing may happen meanwhile.
-        while *signal == KILL {
-            std::hint::spin_loop();
+        if *signal == KILL {
+            loop {
+                std::hint::spin_loop();
+            }
         }
     }
 }

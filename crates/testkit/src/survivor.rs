@@ -19,7 +19,7 @@
 
 use crate::operations::{self, Shape};
 use polyproc_arena::block_on::{Outcome, block_on};
-use polyproc_arena::{Arena, Error, Member, Result, check, process};
+use polyproc_arena::{Arena, Error, Member, Result, check, process, recovery};
 use polyproc_channel::queue::{Put, Queue};
 use polyproc_sys::clock;
 use std::io::{BufRead, Write};
@@ -53,11 +53,17 @@ pub fn serve(arena: &Arena, me: &Member) -> std::io::Result<()> {
 }
 
 fn obey(arena: &Arena, me: &Member, round: &mut Option<Round>, words: &[&str]) -> Result<String> {
-    let number = |k: usize| words.get(k).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+    let number = |k: usize| {
+        words
+            .get(k)
+            .and_then(|word| word.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
     let none = || Error::State("no round has begun".into());
     match words.first().copied().unwrap_or_default() {
         "begin" => {
-            let queue = |name: &str, most| Queue::create(arena, me, most, Some(&format!("{name}{}", number(1))));
+            let queue =
+                |name: &str, most| Queue::create(arena, me, most, Some(&format!("{name}{}", number(1))));
             *round = Some(Round {
                 number: number(1),
                 t: queue("t", 0)?,
@@ -118,12 +124,14 @@ fn in_round(
             }
             Ok(found.join(" "))
         }
-        "put" => Ok(match operations::put(arena, me, &round.t, number(1), Shape::Inline)? {
-            Put::Done => "done",
-            Put::Full => "full",
-            Put::ShutDown => "shut",
-        }
-        .into()),
+        "put" => Ok(
+            match operations::put(arena, me, &round.t, number(1), Shape::Inline)? {
+                Put::Done => "done",
+                Put::Full => "full",
+                Put::ShutDown => "shut",
+            }
+            .into(),
+        ),
         "len" => Ok(round.t.len(arena)?.to_string()),
         "room" => Ok(round.b.is_writable(arena)?.to_string()),
         "wait" => wait_get(arena, me, &round.t, number(1)),
@@ -193,7 +201,12 @@ fn work(arena: &Arena, me: &Member, round: &Round, first: bool) -> Result<String
             }
         }
         if k % 10 == 0 {
-            let own = Queue::create(arena, me, 0, Some(&format!("own{}-{}", round.number, u8::from(first))))?;
+            let own = Queue::create(
+                arena,
+                me,
+                0,
+                Some(&format!("own{}-{}", round.number, u8::from(first))),
+            )?;
             arena.close(me, own.handle)?;
             let member = arena.join_member()?;
             arena.leave(&member)?;
@@ -203,6 +216,22 @@ fn work(arena: &Arena, me: &Member, round: &Round, first: bool) -> Result<String
         arena.close(me, round.t.handle)?;
     }
     Ok(format!("worked {}", (clock::now() - start) / 1000))
+}
+
+/// Why those that are dead still have their slots.
+fn obstacles(arena: &Arena) -> Result<Vec<String>> {
+    let me = arena.join_member()?;
+    me.hurry();
+    let dead: Vec<u64> = process::all(arena)
+        .map(|(slot, _)| slot)
+        .filter(|slot| process::is_dead(arena, *slot))
+        .collect();
+    let said = dead
+        .into_iter()
+        .map(|slot| format!("{slot}: {:?}", recovery::recover_process(arena, &me, slot)))
+        .collect();
+    arena.leave(&me)?;
+    Ok(said)
 }
 
 fn settled(arena: &Arena, processes: u64, ms: u64) -> String {
@@ -232,6 +261,7 @@ fn settled(arena: &Arena, processes: u64, ms: u64) -> String {
             }
         };
         if clock::now() > end {
+            let text = format!("{text}; recovery says {:?}", obstacles(arena));
             return text.replace('\n', " ");
         }
         std::thread::sleep(std::time::Duration::from_micros(300));

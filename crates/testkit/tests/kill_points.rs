@@ -25,7 +25,11 @@ fn kill_at_every_point(names: &[&str]) {
         let (passages, times) = if chaos() { (20, 10) } else { (3, 1) };
         let mut hits: BTreeMap<_, u64> = BTreeMap::new();
         let spots = choose(&recorded.ended.points, passages);
-        let modes: &[&str] = if operation.joins { &["main"] } else { &["main", "worker"] };
+        let modes: &[&str] = if operation.joins {
+            &["main"]
+        } else {
+            &["main", "worker"]
+        };
         for spot in &spots {
             let place = (spot.file.clone(), spot.line, spot.column, spot.after);
             for mode in modes {
@@ -75,7 +79,14 @@ fn the_first_of_a_family() {
     for spot in &spots {
         for _ in 0..times {
             let ground = Ground::new(ACTOR);
-            let words = ["victim", "found", "main", "0", &spot.to_string(), &KILL.to_string()];
+            let words = [
+                "victim",
+                "found",
+                "main",
+                "0",
+                &spot.to_string(),
+                &KILL.to_string(),
+            ];
             kills += u64::from(ground.start(&words).finish().signal == Some(KILL));
             assert_eq!(Stage::on(ground).books(), books, "{spot}");
         }

@@ -86,7 +86,11 @@ fn kill_the_recoverers(part: usize, parts: usize) {
         let recorded = stage.ground.start(&["recoverer", "-", "0"]).finish();
         go_on(&mut stage);
         assert!(recorded.done, "{name}: {:?}", recorded.said);
-        assert_eq!(stage.take_stock(death.operation, &ended), None, "{name}, undisturbed");
+        assert_eq!(
+            stage.take_stock(death.operation, &ended),
+            None,
+            "{name}, undisturbed"
+        );
         let spots = choose(&recorded.points, if chaos() { 20 } else { 2 });
         let times = if chaos() { 3 } else { 1 };
         let mut kills = 0;
@@ -139,7 +143,11 @@ fn stop_the_recoverers(part: usize, parts: usize) {
         let ended = die(&mut stage, death);
         let recorded = stage.ground.start(&["recoverer", "-", "0"]).finish();
         go_on(&mut stage);
-        assert_eq!(stage.take_stock(death.operation, &ended), None, "{name}, undisturbed");
+        assert_eq!(
+            stage.take_stock(death.operation, &ended),
+            None,
+            "{name}, undisturbed"
+        );
         let spots = choose(&recorded.points, if chaos() { 6 } else { 1 });
         let mut stops = 0;
         for spot in &spots {
@@ -188,7 +196,10 @@ fn stopped(actor: &polyproc_testkit::harness::Actor) -> bool {
             Some('Z') | None => return false,
             _ => {}
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "neither stopped nor ended");
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "neither stopped nor ended"
+        );
         std::thread::sleep(Duration::from_micros(200));
     }
 }

@@ -9,7 +9,11 @@
 //! consume NAME LOG               takes them, noting each
 //! hold BYTES PRIVATE             joins, touches memory, waits for a line, then ends as that says
 //! ```
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to the test over its pipes")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it talks to the test over its pipes"
+)]
 
 use polyproc_arena::attach::{Family, Limits, VARIABLE};
 use polyproc_arena::{Arena, Error, Member, Result};
