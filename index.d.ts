@@ -216,6 +216,8 @@ export interface StartOptions {
 export interface Variable {
   name: string
   value: string
+  /** This process founded the family. */
+  founded: boolean
 }
 
 /** The version of the native part, equal to the package's. */

@@ -3,8 +3,9 @@
  * anything is mapped, so that whoever is started from now on shares it.
  */
 
+import { createRequire } from 'node:module'
 import * as native from '../index.js'
-import { fromNative } from './errors.js'
+import { fromNative, StateError } from './errors.js'
 import { onScratch } from './codec/index.js'
 
 export { native }
@@ -26,10 +27,11 @@ function takePlace(): { slot: number; generation: number } | null {
   return slot === undefined || generation === undefined ? null : { slot, generation }
 }
 
+interface Variable { name: string; value: string; founded: boolean }
 /** The name of the variable that leads descendants to the family's memory, and its value. */
-export let variable: { name: string; value: string } | null = null
+export let variable: Variable | null = null
 
-function adopt(found: { name: string; value: string } | null): void {
+function adopt(found: Variable | null): void {
   if (found === null) return
   variable = found
   process.env[found.name] = found.value
@@ -99,6 +101,20 @@ export function configure(options: Configuration): void {
 export function memoryUsage(): { maxBytes: number; usedBytes: number; objects: number; processes: number; members: number } {
   join()
   return call(() => native.familyMemory())
+}
+
+/**
+ * Names mean nothing in a cluster worker whose primary is not of the family: every worker would have an object of its own.
+ *
+ * @throws {@link StateError} there.
+ */
+export function allowNames(): void {
+  if (variable?.founded !== true || named !== undefined) return
+  const { isWorker } = createRequire(import.meta.url)('node:cluster') as { isWorker: boolean }
+  if (isWorker) {
+    throw new StateError('the primary of this cluster has not imported polyproc, so its workers share no memory and a name would '
+      + "be a different object in each: add import 'polyproc' to the primary, before it forks")
+  }
 }
 
 /** Calls into the native part; its failures become errors of this package. */

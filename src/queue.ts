@@ -6,7 +6,7 @@ import { inspect } from 'node:util'
 import { Channel } from './channel.js'
 import { ClosedError, Empty, Full, ShutDown } from './errors.js'
 import { handleOf, registerKind, type Handle, type Shareable } from './handles.js'
-import { call, join, native } from './native.js'
+import { allowNames, call, join, native } from './native.js'
 import { notYet, readiness, timeoutOf, What, type Readiness, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** What an object of a name is called by. */
@@ -67,6 +67,7 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
     if (name !== undefined && typeof name !== 'string') throw new TypeError('name must be a string')
     join()
     const handle = opening
+    if (name !== undefined) allowNames()
     this.#native = call(() => handle === null ? native.queueCreate(KIND, bound, name ?? null) : native.queueOpen(handle[0], handle[1]))
     this.#name = handle === null ? name ?? null : native.queueName(this.#native) ?? null
     this.#maxSize = handle === null ? bound : native.queueMaxSize(this.#native)

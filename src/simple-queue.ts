@@ -6,7 +6,7 @@ import { inspect } from 'node:util'
 import { Channel } from './channel.js'
 import { ClosedError, StateError } from './errors.js'
 import { handleOf, registerKind, type Handle, type Shareable } from './handles.js'
-import { call, join, native } from './native.js'
+import { allowNames, call, join, native } from './native.js'
 import type { Named } from './queue.js'
 import { readiness, What, type Readiness } from './waiting.js'
 
@@ -27,6 +27,7 @@ export class SimpleQueue<T = any> implements Disposable, Shareable {
   constructor(options: Named = {}) {
     join()
     const handle = opening
+    if (options.name !== undefined) allowNames()
     this.#native = call(() => handle === null ? native.queueCreate(KIND, 0, options.name ?? null) : native.queueOpen(handle[0], handle[1]))
     this.#name = native.queueName(this.#native) ?? null
     this.#channel = new Channel(() => this.#id(), refusals, 'item')

@@ -24,6 +24,9 @@ use polyproc_sys::{limits, proc_info, random};
 /// The variable that leads descendants to the arena.
 pub const VARIABLE: &str = "POLYPROC_ARENA_V1";
 
+/// Name of the memfd, for people who look into `/proc`.
+const NAME: &str = "polyproc";
+
 /// An arena that has been found or made but not mapped.
 #[derive(Debug)]
 pub struct Family {
@@ -47,14 +50,22 @@ pub struct Limits {
 }
 
 impl Family {
-    /// The arena that `variable` (the value of [`VARIABLE`]) leads to, or a new one without it.
+    /// The arena that `variable` (the value of [`VARIABLE`]) leads to, or a new one without it. An empty
+    /// value asks for a new one.
     ///
     /// # Errors
-    /// `State` when the variable is set and leads nowhere: it says what was tried. Never a second arena.
+    /// `State` when the variable is set and leads nowhere: it says what was tried. Never a second arena in
+    /// silence: also where the variable is missing, but an ancestor's arena was passed down.
     pub fn find(variable: Option<&str>) -> Result<Self> {
-        match variable.filter(|value| !value.is_empty()) {
+        match variable {
+            Some("") => Self::create(),
             Some(value) => Self::inherited(value),
-            None => Self::create(),
+            None if Memfd::inherited(NAME).is_empty() => Self::create(),
+            None => Err(Error::State(format!(
+                "an ancestor of this process uses polyproc, but the environment lacks {VARIABLE}: whoever started it gave it \
+                 an `env` without the variable. Pass the environment on (env: {{ ...process.env, … }}), or set {VARIABLE} to an \
+                 empty text to begin a family of its own"
+            ))),
         }
     }
 
@@ -128,7 +139,7 @@ impl Family {
             )));
         }
         let memfd = loop {
-            match Memfd::create("polyproc", size) {
+            match Memfd::create(NAME, size) {
                 Ok(memfd) => break memfd,
                 Err(_) if size > layout::LEAST_SIZE => size /= 2,
                 Err(error) => return Err(Error::System("making shared memory (memfd)", error)),

@@ -43,6 +43,8 @@ fn lock() -> MutexGuard<'static, Joining> {
 pub struct Variable {
     pub name: String,
     pub value: String,
+    /// This process founded the family.
+    pub founded: bool,
 }
 
 /// Finds the family's shared memory by the variable that an ancestor set, or makes a new one. Maps
@@ -65,6 +67,7 @@ pub fn find_family(variable: Option<String>, name: Option<String>) -> Option<Var
         State::Found(family) => Some(Variable {
             name: VARIABLE.to_owned(),
             value: family.variable(),
+            founded: family.created,
         }),
         _ => None,
     }
@@ -98,6 +101,7 @@ pub fn configure_family(
         return Ok(Some(Variable {
             name: VARIABLE.to_owned(),
             value,
+            founded: false,
         }));
     }
     Ok(None)

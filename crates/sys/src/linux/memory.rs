@@ -83,6 +83,30 @@ impl Memfd {
         Ok(Self { file })
     }
 
+    /// Descriptors of this process that are sealed memfds of that name: what an ancestor passed on, if this
+    /// process has made none itself. Empty where there is no `/proc`.
+    pub fn inherited(name: &str) -> Vec<RawFd> {
+        let wanted = format!("/memfd:{name}");
+        let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+            return Vec::new();
+        };
+        entries
+            .filter_map(|entry| {
+                let path = entry.ok()?.path();
+                let link = std::fs::read_link(&path).ok()?;
+                let link = link.to_str()?;
+                let found = link.strip_prefix(&wanted)?;
+                let fd: RawFd = path.file_name()?.to_str()?.parse().ok()?;
+                if !matches!(found, "" | " (deleted)") {
+                    return None;
+                }
+                let copy = duplicate(fd, 0, libc::F_DUPFD_CLOEXEC).ok()?;
+                check_sealed(&File::from(copy)).ok()?;
+                Some(fd)
+            })
+            .collect()
+    }
+
     /// Opens descriptor `fd` of process `pid` a second time, through `/proc`. Checked as in
     /// [`Memfd::adopt`]; a pid or number that now belongs to somebody else is an error and opens nothing
     /// that could notice.
