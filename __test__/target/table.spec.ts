@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { bundled, installed, raw, remote, separate } from './environments.js'
+import { bundled, installed, jest, raw, remote, separate, tool, vitest } from './environments.js'
 
 const directory = mkdtempSync(join(tmpdir(), 'polyproc-target-'))
 test.after.always(() => {
@@ -46,5 +46,30 @@ for (const [name, make, execArgv, childArgv] of programs) {
     t.deepEqual(result.failed, [])
     t.true(result.passed >= 120, `${result.passed} rows`)
     t.is(runs, 1, 'the entry runs once')
+  })
+}
+
+const runners: [name: string, make: (path: string) => void, args: string[]][] = [
+  ['vitest', vitest, ['run', '--root', '.']],
+  ['jest', jest, ['--coverage', '--coverageReporters=json', '--rootDir', '.']],
+]
+for (const [name, make, args] of runners) {
+  const program = tool(name)
+  // Not a dependency of the project: run where it is installed.
+  if (program === null) continue
+  test(`every row under ${name}`, t => {
+    const path = join(directory, name)
+    make(path)
+    const { stdout, stderr } = spawnSync(program, args, {
+      cwd: path, encoding: 'utf8', timeout: 110_000, env: { ...process.env, TARGET_RESULT: join(path, 'result.json'), NODE_OPTIONS: '', NODE_PATH: join(program, '../../') },
+    })
+    let result: Result
+    try {
+      result = JSON.parse(readFileSync(join(path, 'result.json'), 'utf8')) as Result
+    } catch {
+      throw new Error(`no result: ${stdout.slice(-2000)}${stderr.slice(-2000)}`)
+    }
+    t.deepEqual(result.failed, [])
+    t.true(result.passed >= 120, `${result.passed} rows`)
   })
 }

@@ -48,11 +48,17 @@ export class Script {
   }
 
   get program(): Program {
-    return this.parsed ??= parse(this.text, this.kind)
+    return this.parsed ??= this.isAhead()?.program ?? parse(this.text, this.kind)
   }
 
   get analysis(): Analysis {
-    return this.analysed ??= analyse(this.program)
+    return this.analysed ??= this.isAhead()?.analysis ?? analyse(this.program)
+  }
+
+  /** What was read ahead, if it was read in the same way: a module's text means something else in a classic script. */
+  private isAhead(): { program: Program, analysis: Analysis } | undefined {
+    const found = ahead.get(this.text)
+    return found?.program.sourceType === (this.kind === 'module' ? 'module' : 'script') ? found : undefined
   }
 
   /** The function at a place, as V8 counts places; undefined where the text has none. */
@@ -157,6 +163,28 @@ export class Script {
 }
 
 const scripts = new Map<string, Script>()
+/** Files that were parsed ahead, by their text: what a file holds need not be what V8 was given. */
+const ahead = new Map<string, { program: Program, analysis: Analysis }>()
+
+/**
+ * Does ahead what the first function of a program costs, apart from the inspector's pulse: loads the parser and reads a
+ * file that functions are likely to be sent from. Some tens of milliseconds; to be called when the program has nothing to do.
+ *
+ * @param text What the file holds, in JavaScript. Text that the parser cannot read is left alone.
+ * @example
+ * ```ts
+ * setImmediate(() => { prepare(readFileSync(process.argv[1]!, 'utf8'), 'module') })
+ * ```
+ */
+export function prepare(text: string, kind: ScriptKind): void {
+  if (ahead.has(text)) return
+  try {
+    const program = parse(text, kind)
+    ahead.set(text, { program, analysis: analyse(program) })
+  } catch {
+    // Another language, which a loader will have turned into JavaScript by the time that V8 sees it.
+  }
+}
 
 const isFile = (url: string): boolean => isAbsolute(url) || url.startsWith('file:')
 /** The program's own files are likely to be asked for next: their texts are taken in the same pulse. */
