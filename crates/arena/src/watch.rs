@@ -56,7 +56,7 @@ pub fn start(arena: &'static Arena, process: u64) -> Result<()> {
                 let _ = relay(arena);
                 let trim = arena.trim_when_idle(&native).unwrap_or(None);
                 let again = (!complete).then(|| clock::now() + AGAIN);
-                let _ = wait(arena, rung, trim.into_iter().chain(again).min());
+                let _ = wait(arena, rung, trim.into_iter().chain(again).min(), complete);
             }
         }
     })
@@ -173,7 +173,8 @@ fn rung(arena: &Arena) -> u32 {
         .map_or(0, |bell| bell.load(Acquire))
 }
 
-fn wait(arena: &Arena, rung: u32, deadline: Option<u64>) -> Result<()> {
+/// Sleeps until there may be something to do. `complete` says that the last round left nothing undone.
+fn wait(arena: &Arena, rung: u32, deadline: Option<u64>, complete: bool) -> Result<()> {
     let own = arena.process_slot();
     let bell = arena.map.flag(arena.layout.process(own) + process::BELL)?;
     let mut words = vec![(bell.futex(), rung)];
@@ -186,9 +187,13 @@ fn wait(arena: &Arena, rung: u32, deadline: Option<u64>) -> Result<()> {
         }
         words.push((life.futex(), seen));
     }
-    // Marked between the round and the choice of whom to watch.
-    if process::all(arena).any(|(slot, state)| state.phase == Phase::Live && process::is_marked(arena, slot))
-    {
+    // Marked between the round and the choice of whom to watch; or declared dead then, by one who met it
+    // in a word that it needed, and who may have been killed before it came to recover it.
+    if process::all(arena).any(|(slot, state)| match state.phase {
+        Phase::Live => process::is_marked(arena, slot),
+        Phase::Dead => complete,
+        _ => false,
+    }) {
         return Ok(());
     }
     match futex::wait_any(&words, deadline) {
