@@ -170,7 +170,7 @@ test.serial('PIPE-09 who only polls takes nothing', async t => {
   const [reader, writer] = Pipe({ duplex: false })
   using ready = new Queue()
   const child = new Process({
-    target: async (end: Connection, ready: Queue) => { await ready.put('up'); for (let k = 0; k < 50; k += 1) await end.poll({ timeout: 1 }) },
+    target: async (end: Connection<never, any>, ready: Queue) => { await ready.put('up'); for (let k = 0; k < 50; k += 1) await end.poll({ timeout: 1 }) },
     args: [reader, ready],
   }).start()
   await ready.get(soon)
@@ -190,8 +190,8 @@ test.serial('several writers and readers of one end each get whole messages', as
     target: async (end: Connection) => { for (let k = 0; k < 200; k += 1) await end.send({ id: `${w}:${k}`, pad: 'y'.repeat(k) }) }, args: [writer],
   }).start())
   const readers = [0, 1].map(() => new Process({
-    target: async (end: Connection, results: Queue<string>) => {
-      for await (const { id, pad } of end as Connection<never, { id: string, pad: string }>) {
+    target: async (end: Connection<never, { id: string, pad: string }>, results: Queue<string>) => {
+      for await (const { id, pad } of end) {
         if (pad.length !== Number(id.split(':')[1])) throw new Error(`torn: ${id}`)
         await results.put(id)
       }
