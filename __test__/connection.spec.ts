@@ -170,7 +170,7 @@ test.serial('PIPE-09 who only polls takes nothing', async t => {
   const [reader, writer] = Pipe({ duplex: false })
   using ready = new Queue()
   const child = new Process({
-    target: async (end: Connection<never, any>, ready: Queue) => { await ready.put('up'); for (let k = 0; k < 50; k += 1) await end.poll({ timeout: 1 }) },
+    target: async (end: Connection<never>, ready: Queue) => { await ready.put('up'); for (let k = 0; k < 50; k += 1) await end.poll({ timeout: 1 }) },
     args: [reader, ready],
   }).start()
   await ready.get(soon)

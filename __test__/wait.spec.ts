@@ -9,7 +9,7 @@ const soon = { timeout: 10_000 }
 
 for (const slow of [false, true]) {
   test.serial(`WAIT-0${slow ? 2 : 1} four pipes${slow ? ' with delays' : ''}: every message once, and each end of file`, async t => {
-    const readers: Connection<never, any>[] = []
+    const readers: Connection<never>[] = []
     const children = []
     for (let k = 0; k < 4; k += 1) {
       const [reader, writer] = Pipe({ duplex: false })
