@@ -830,11 +830,14 @@ impl Kind for QueueKind {
             most: 0,
         };
         queue.settle(arena, dead, ticket)?;
+        let shut = arena.map.word(body + SHUT)?.load(Acquire) != 0;
         drop(guard);
-        if arena.map.word(body + SHUT)?.load(Acquire) != 0 {
-            // Half a shutdown would keep putters and getters waiting for the rest of it. If there is no
-            // memory for the closing slot, it stays open, as it would have for the dead.
+        // Half a shutdown would keep putters and getters waiting for the rest of it. Another recoverer may
+        // have let go of the queue for the dead by now: it is held meanwhile.
+        if shut && arena.open(me, queue.handle).is_ok() {
+            // If there is no memory for the closing slot, it stays open, as it would have for the dead.
             let _ = queue.shut_down(arena, me);
+            arena.close(me, queue.handle)?;
         }
         Ok(())
     }
