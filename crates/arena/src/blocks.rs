@@ -1,14 +1,7 @@
 //! Blocks: the memory that messages and bodies of objects live in.
 //!
 //! Small blocks come in classes of 128 bytes to 32 KiB, carved from units; larger ones are runs of
-//! units. Each block has one *side word*, in a table apart from the data:
-//!
-//! ```text
-//! bits 0-3   state: 0 free, 1 owned, 2 held, 3 retired (its unit is not in use)
-//! bit  4     pins: the block begins with a table of handles (see `object`)
-//! owned      bits 8-19 slot, bits 32-63 generation of the owner
-//! held       bits 5-41 tag, bits 42-63 object: the place that holds it
-//! ```
+//! units. Each block has one *side word* ([`crate::side`]), in a table apart from the data.
 //!
 //! Claiming is one CAS from free to owned, so a block is never nobody's. Lists of free blocks are
 //! hints in each process's own memory (what a process freed last it takes first: those pages are
@@ -28,119 +21,16 @@ use crate::primitive::Ordering::Acquire;
 use crate::units::Use;
 use std::sync::atomic::Ordering as Std;
 
+pub use crate::side::{BODY_TAG, BOOT_TAG, Side};
+
 /// Number of size classes: 128 B << class, up to 32 KiB.
 pub const CLASSES: usize = 9;
 /// The smallest block, in bytes.
 pub const LEAST: u64 = 128;
 /// The largest block of a class, in bytes.
 pub const LARGEST_CLASS: u64 = LEAST << (CLASSES - 1);
-const PINS: u64 = 1 << 4;
-const TAG: u64 = (1 << 37) - 1;
 /// How many hints a process keeps a class.
 const MAGAZINE: usize = 256;
-
-/// Who a block belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// Nobody.
-    Free,
-    /// A member.
-    Owned {
-        /// Its name.
-        name: Name,
-        /// The block begins with a table of handles.
-        pins: bool,
-    },
-    /// A place in an object.
-    Held {
-        /// Index of the object, or of the process slot for a boot block (see [`BOOT_TAG`]).
-        object: u64,
-        /// Which place: the low 37 bits of a ticket, or a constant.
-        tag: u64,
-        /// The block begins with a table of handles.
-        pins: bool,
-    },
-    /// Its unit is not in use as a unit of this class.
-    Retired,
-}
-
-/// Tag of a block that a process slot holds.
-pub const BOOT_TAG: u64 = TAG - 1;
-/// Tag of a block that is part of an object's body.
-pub const BODY_TAG: u64 = TAG;
-
-impl Side {
-    /// Owned by `name`, no handles in it.
-    #[must_use]
-    pub fn owned(name: Name) -> Self {
-        Self::Owned { name, pins: false }
-    }
-
-    /// Held by an object, no handles in it.
-    #[must_use]
-    pub fn held(object: u64, tag: u64) -> Self {
-        Self::Held {
-            object,
-            tag: tag & TAG,
-            pins: false,
-        }
-    }
-
-    /// The same, with handles or without.
-    #[must_use]
-    pub fn with_pins(self, with: bool) -> Self {
-        match self {
-            Self::Owned { name, .. } => Self::Owned { name, pins: with },
-            Self::Held { object, tag, .. } => Self::Held {
-                object,
-                tag,
-                pins: with,
-            },
-            other => other,
-        }
-    }
-
-    /// True when the block begins with a table of handles.
-    #[must_use]
-    pub fn pins(self) -> bool {
-        matches!(
-            self,
-            Self::Owned { pins: true, .. } | Self::Held { pins: true, .. }
-        )
-    }
-
-    /// From the word in shared memory; what no member would write counts as retired.
-    #[must_use]
-    pub fn unpack(word: u64) -> Self {
-        let pins = word & PINS != 0;
-        match word & 0xf {
-            0 if word == 0 => Self::Free,
-            1 => {
-                let name = (word >> 32) << 32 | (word >> 8 & 0xfff);
-                Name::from_word(name).map_or(Self::Retired, |name| Self::Owned { name, pins })
-            }
-            2 => Self::Held {
-                object: word >> 42,
-                tag: word >> 5 & TAG,
-                pins,
-            },
-            _ => Self::Retired,
-        }
-    }
-
-    /// As the word in shared memory.
-    #[must_use]
-    pub fn pack(self) -> u64 {
-        match self {
-            Self::Free => 0,
-            Self::Owned { name, pins } => {
-                u64::from(name.generation()) << 32 | name.slot() << 8 | u64::from(pins) << 4 | 1
-            }
-            Self::Held { object, tag, pins } => object << 42 | tag << 5 | u64::from(pins) << 4 | 2,
-            Self::Retired => 3,
-        }
-    }
-}
 
 /// Blocks of a class in a unit.
 #[must_use]
@@ -257,9 +147,9 @@ impl Arena {
         let side = self
             .map
             .word(self.layout.side_word(unit, block % UNIT / size_of_class(class)))?;
-        let owned = Side::owned(me.name).pack();
+        let owned = Side::owned(me.name);
         // SYNC: acquires what the last owner released when it freed the block.
-        if side.cas(Side::Free.pack(), owned).is_err() {
+        if !Side::Free.pass(side, owned) {
             return Ok(false);
         }
         // The hint may be older than the unit's present use: a block is ours only if the unit is of
@@ -267,7 +157,7 @@ impl Arena {
         if matches!(self.unit(unit)?.0, Use::Class { class: now, .. } if now == class) {
             return Ok(true);
         }
-        let _ = side.cas(owned, Side::Free.pack());
+        let _ = owned.pass(side, Side::Free);
         Ok(false)
     }
 
@@ -333,7 +223,7 @@ impl Arena {
     pub fn hand_over(&self, block: Offset, from: Side, to: Side) -> Result<bool> {
         let place = self.place(block)?;
         // SYNC: SeqCst CAS: releases the contents to the next owner.
-        Ok(self.map.word(place.side)?.cas(from.pack(), to.pack()).is_ok())
+        Ok(from.pass(self.map.word(place.side)?, to))
     }
 
     /// Frees a block that `me` owns, letting go of the handles in it.
@@ -343,8 +233,7 @@ impl Arena {
     pub fn free(&self, me: &Member, block: Offset) -> Result<()> {
         let place = self.place(block)?;
         let word = self.map.word(place.side)?;
-        let seen = word.load(Acquire);
-        let side = Side::unpack(seen);
+        let side = Side::of(word);
         let Side::Owned { name, pins } = side else {
             return Err(Error::Corrupt("a block is freed by one who does not own it"));
         };
@@ -358,7 +247,7 @@ impl Arena {
             return self.free_run(me, place.unit, place.size / UNIT);
         };
         // SYNC: releases the block to whoever claims it next.
-        if word.cas(seen, Side::Free.pack()).is_err() {
+        if !side.pass(word, Side::Free) {
             return Err(Error::Corrupt("a block changed hands while it was freed"));
         }
         let mut magazine = locked(&self.local.magazines[class]);

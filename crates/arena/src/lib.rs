@@ -6,13 +6,17 @@
 //! right by [`recovery`]. `docs/arena.md` tells the whole story.
 
 pub mod error;
+pub mod handshake;
 pub mod layout;
 pub mod map;
 pub mod member;
+#[cfg(loom)]
+pub mod model;
 #[cfg(feature = "points")]
 pub mod points;
 pub mod primitive;
 pub mod section;
+pub mod side;
 
 #[cfg(not(loom))]
 mod arena;

@@ -8,7 +8,7 @@
 //! comment at its call that names the access it pairs with.
 
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicU32, AtomicU64};
+use crate::model::{AtomicU32, AtomicU64};
 pub use std::sync::atomic::Ordering;
 #[cfg(not(loom))]
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -19,7 +19,7 @@ use crate::points::{self, Access, Edge};
 use polyproc_sys::futex;
 
 #[cfg(loom)]
-pub use loom::sync::atomic::fence;
+pub use crate::model::fence;
 #[cfg(not(loom))]
 pub use std::sync::atomic::fence;
 
@@ -63,21 +63,21 @@ macro_rules! shared_word {
             }
 
             /// Reads the word.
-            #[cfg_attr(feature = "points", track_caller)]
+            #[cfg_attr(any(loom, feature = "points"), track_caller)]
             #[inline]
             pub fn load(&self, order: Ordering) -> $int {
                 observed!(self, Load, self.0.load(order))
             }
 
             /// Writes the word.
-            #[cfg_attr(feature = "points", track_caller)]
+            #[cfg_attr(any(loom, feature = "points"), track_caller)]
             #[inline]
             pub fn store(&self, value: $int, order: Ordering) {
                 observed!(self, Write, self.0.store(value, order))
             }
 
             /// Writes the word and returns what stood there.
-            #[cfg_attr(feature = "points", track_caller)]
+            #[cfg_attr(any(loom, feature = "points"), track_caller)]
             #[inline]
             pub fn swap(&self, value: $int, order: Ordering) -> $int {
                 observed!(self, Write, self.0.swap(value, order))
@@ -88,7 +88,7 @@ macro_rules! shared_word {
             ///
             /// # Errors
             /// What stood there instead of `expected`; nothing was changed.
-            #[cfg_attr(feature = "points", track_caller)]
+            #[cfg_attr(any(loom, feature = "points"), track_caller)]
             #[inline]
             pub fn cas(&self, expected: $int, new: $int) -> Result<$int, $int> {
                 observed!(
@@ -102,7 +102,7 @@ macro_rules! shared_word {
             ///
             /// # Errors
             /// What stood there instead of `expected`; nothing was changed.
-            #[cfg_attr(feature = "points", track_caller)]
+            #[cfg_attr(any(loom, feature = "points"), track_caller)]
             #[inline]
             pub fn cas_ordered(
                 &self,
@@ -150,7 +150,7 @@ impl Flag {
     }
 
     /// Wakes one thread that sleeps on the flag. A point like a write: a process can die before it.
-    #[cfg_attr(feature = "points", track_caller)]
+    #[cfg_attr(any(loom, feature = "points"), track_caller)]
     pub fn wake(&self) {
         observed!(self, Write, {
             #[cfg(feature = "points")]

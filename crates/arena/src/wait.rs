@@ -34,12 +34,13 @@
 use crate::arena::{Arena, Member, locked};
 use crate::blocks::Side;
 use crate::error::{Error, Result};
+use crate::handshake;
 use crate::layout;
 use crate::map::Offset;
 use crate::member::{self, Name, Phase};
 use crate::object;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use crate::primitive::{fence, now};
+use crate::primitive::now;
 use crate::process;
 use crate::section::Liveness;
 use polyproc_sys::futex;
@@ -148,8 +149,7 @@ impl Arena {
             (list.at + TAIL, record),
         ])?;
         drop(guard);
-        // SYNC: pairs with the waker's SeqCst change of the thing, after which it reads the head.
-        fence(SeqCst);
+        handshake::entered();
         Ok(Record(record))
     }
 
@@ -250,8 +250,7 @@ impl Arena {
     /// `Corrupt`.
     #[inline]
     pub fn has_waiters(&self, list: Offset) -> Result<bool> {
-        // SYNC: SeqCst pairs with the fence in `enter_list`; the change before it was a SeqCst CAS.
-        Ok(self.map.word(list + HEAD)?.load(SeqCst) != 0)
+        Ok(handshake::anybody(self.map.word(list + HEAD)?))
     }
 
     /// Wakes the first waiter that sleeps, unless one is on its way already. Those awake are hinted.
@@ -421,9 +420,8 @@ impl Arena {
         }
         let slot = self.layout.member(owner.slot());
         let _ = state.cas(WAITING, HINTED);
-        // SYNC: pairs with `park`, which sets `parked` and then reads `dirty`.
-        self.map.flag(slot + member::DIRTY)?.store(1, SeqCst);
-        Ok(self.map.flag(slot + member::PARKED)?.load(SeqCst) == 1)
+        let dirty = self.map.flag(slot + member::DIRTY)?;
+        Ok(handshake::disturb(dirty, self.map.flag(slot + member::PARKED)?))
     }
 
     /// Marks a record; what is left is to wake its owner, outside the section.
@@ -456,9 +454,8 @@ impl Arena {
     /// `Corrupt`.
     pub fn ring(&self, owner: Name) -> Result<()> {
         let slot = self.layout.member(owner.slot());
-        // SYNC: pairs with `park`.
-        self.map.flag(slot + member::DIRTY)?.store(1, SeqCst);
-        if self.map.flag(slot + member::PARKED)?.swap(0, SeqCst) == 1 {
+        let dirty = self.map.flag(slot + member::DIRTY)?;
+        if handshake::summon(dirty, self.map.flag(slot + member::PARKED)?) {
             self.push_bell(owner)?;
         }
         Ok(())
@@ -521,14 +518,11 @@ impl Arena {
     /// # Errors
     /// `Corrupt`.
     pub fn park(&self, me: &Member) -> Result<bool> {
-        let parked = self.map.flag(me.slot + member::PARKED)?;
-        // SYNC: pairs with `ring` and `is_asleep`, which set `dirty` and then read `parked`.
-        parked.swap(1, SeqCst);
-        if self.map.flag(me.slot + member::DIRTY)?.load(SeqCst) == 0 {
-            return Ok(true);
-        }
-        parked.swap(0, SeqCst);
-        Ok(false)
+        let dirty = self.map.flag(me.slot + member::DIRTY)?;
+        Ok(handshake::may_sleep(
+            dirty,
+            self.map.flag(me.slot + member::PARKED)?,
+        ))
     }
 
     /// Says that this isolate's event loop is awake.
