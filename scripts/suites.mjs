@@ -44,6 +44,21 @@ export const suites = [
     timeout: 900,
   },
   {
+    // The shipping sources under loom's model checker, in a target directory of their own.
+    name: 'loom',
+    command: ['cargo', 'test', '-p', 'polyproc-arena', '-p', 'polyproc-channel', '--no-fail-fast', '--test', 'loom_*'],
+    env: { RUSTFLAGS: '--cfg loom', CARGO_TARGET_DIR: 'target/loom' },
+    counts: cargoCounts,
+    timeout: 600,
+  },
+  {
+    // Every order of the protocols' steps, with kill as a move.
+    name: 'explorer',
+    command: ['cargo', 'test', '-p', 'polyproc-testkit', '--features', 'explore', '--test', 'explore', '--', '--nocapture'],
+    counts: cargoCounts,
+    timeout: 900,
+  },
+  {
     name: 'ava',
     command: ['node_modules/.bin/ava', '--tap'],
     needs: ['native', 'ts', 'test'],

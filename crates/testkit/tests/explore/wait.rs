@@ -1,9 +1,7 @@
 //! Waiting: nobody sleeps for ever while there is something for it and nobody on the way to that,
 //! whoever is killed and wherever.
 
-mod common;
-
-use common::{EMPTY, FULL, close, get, put, settle};
+use crate::numbers::{EMPTY, FULL, SHUT, close, get, put, settle};
 use polyproc_arena::block_on::{Outcome, block_on};
 use polyproc_arena::recovery;
 use polyproc_arena::wait::Sleeper;
@@ -23,6 +21,8 @@ enum Part {
     GetUntil,
     /// Waits, as an isolate, in its event loop.
     GetAsync,
+    /// Ends the queue.
+    Shut,
     /// One round of recovery.
     Recover,
 }
@@ -129,6 +129,10 @@ impl Scenario for Waits {
             Part::Get => get_blocking(actor, queue, None),
             Part::GetUntil => get_blocking(actor, queue, Some(DEADLINE)),
             Part::GetAsync => get_async(actor, queue),
+            Part::Shut => {
+                queue.shut_down(actor.arena, actor.me).unwrap();
+                SHUT
+            }
             Part::Recover => {
                 recovery::round(actor.arena, actor.me).unwrap();
                 return;
@@ -139,7 +143,7 @@ impl Scenario for Waits {
     fn may_sleep(&self, family: &Family, queue: &Queue, p: usize) -> bool {
         let warden = &family.arenas[self.parts.len()];
         match self.parts[p] {
-            Part::Put | Part::Recover => false,
+            Part::Put | Part::Shut | Part::Recover => false,
             Part::PutBlocking => !queue.is_writable(warden).unwrap(),
             Part::Get | Part::GetUntil | Part::GetAsync => !queue.is_readable(warden).unwrap(),
         }
@@ -152,11 +156,21 @@ impl Scenario for Waits {
             return Ok(());
         }
         settle(family, queue, end, &before)?;
+        if end.outcomes[0] == [SHUT]
+            && put(
+                &family.arenas[end.killed.len()],
+                &family.members[end.killed.len()],
+                queue,
+                9,
+            ) != SHUT
+        {
+            return Err("a queue that is shut takes a message".into());
+        }
         close(family, queue, end)
     }
 }
 
-use Part::{Get, GetAsync, GetUntil, Put, PutBlocking, Recover};
+use Part::{Get, GetAsync, GetUntil, Put, PutBlocking, Recover, Shut};
 
 #[test]
 fn a_thread_waits_for_a_message() {
@@ -257,6 +271,35 @@ fn a_recoverer_dies_while_it_passes_a_wake_on() {
         .kills(2)
         .only(&[1, 3])
         .hurried(&[3])
+        .preemptions(0)
+        .run(&waits);
+}
+
+#[test]
+fn a_shutdown_reaches_everybody() {
+    let waits = Waits {
+        parts: &[Shut, Get, Put],
+        most: 0,
+        full: 0,
+    };
+    Explorer::new("wait, a shutdown", 3)
+        .kills(1)
+        .only(&[0, 1])
+        .preemptions(1)
+        .run(&waits);
+}
+
+#[test]
+fn a_shutdown_is_gone_on_with() {
+    let waits = Waits {
+        parts: &[Shut, Get, Recover, Recover],
+        most: 0,
+        full: 0,
+    };
+    Explorer::new("wait, half a shutdown", 4)
+        .kills(2)
+        .only(&[0, 2])
+        .hurried(&[2, 3])
         .preemptions(0)
         .run(&waits);
 }

@@ -1,8 +1,6 @@
 //! The queue: puts and gets in all orders that the bounds allow, with kills.
 
-mod common;
-
-use common::{close, get, put, put_block, settle};
+use crate::numbers::{close, get, put, put_block, settle};
 use polyproc_channel::queue::Queue;
 use polyproc_testkit::explore::{Actor, End, Explorer, Scenario};
 use polyproc_testkit::family::Family;

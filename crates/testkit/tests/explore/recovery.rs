@@ -1,9 +1,7 @@
 //! Recovery: two recoverers of one death, either of them killed or stopped at any step, and meanwhile
 //! somebody who goes on using what the dead had in hand.
 
-mod common;
-
-use common::{block, close, get, put, put_block, send, settle};
+use crate::numbers::{block, close, get, put, put_block, send, settle};
 use polyproc_arena::recovery;
 use polyproc_channel::queue::Queue;
 use polyproc_testkit::explore::{Actor, End, Explorer, Scenario};

@@ -1,0 +1,9 @@
+//! The explorer's scenarios, one file a subject. `npm test -- explorer` runs them; with
+//! `POLYPROC_EXPLORE=deep` every bounded one goes a preemption further.
+
+mod numbers;
+mod objects;
+mod queue;
+mod recovery;
+mod section;
+mod wait;
