@@ -267,12 +267,12 @@ unsafe extern "C" fn on_prepare(handle: Handle) {
     // nothing: a loop that sleeps without having parked would not be rung.
     while !isolate.waits.borrow().is_empty() {
         if !dirty().unwrap_or(false) {
+            // 0 when the loop has work, but also when a descriptor has yet to be added to its epoll, and
+            // then it may sleep: so it parks in either case, and only spares itself the spinning.
             // SAFETY: the loop is running.
-            if unsafe { (uv.uv_backend_timeout)(uv_loop) } == 0 {
-                return;
-            }
-            if !spin::until(arena, me, spin::BUDGET, dirty).unwrap_or(false) && arena.park(me).unwrap_or(true)
-            {
+            let idle = unsafe { (uv.uv_backend_timeout)(uv_loop) } != 0;
+            let called = idle && spin::until(arena, me, spin::BUDGET, dirty).unwrap_or(false);
+            if !called && arena.park(me).unwrap_or(true) {
                 return;
             }
         }
