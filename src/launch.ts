@@ -2,10 +2,11 @@
  * The program that a child is: Node with the parent's own flags, and polyproc's entry.
  */
 
+import { accessSync, constants, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { StateError } from './errors.js'
 import { PLACE, variable } from './native.js'
-import { checkPlace, pathOf, type ProcessSettings } from './process.js'
+import type { ProcessSettings } from './process.js'
 
 /** What a standard stream of a child is. */
 export type Stdio = 'inherit' | 'ignore' | 'pipe'
@@ -58,6 +59,17 @@ function stdioOf(stdio: ProcessSettings['stdio']): number[] {
 }
 
 const entry = fileURLToPath(new URL('./entry/child.js', import.meta.url))
+
+/** Checks what exec and chdir would trip over, while the caller can still be told. */
+function checkPlace(execPath: string, cwd: string | undefined): void {
+  accessSync(execPath, constants.X_OK)
+  if (cwd !== undefined && !statSync(cwd).isDirectory()) throw Object.assign(new Error(`ENOTDIR: not a directory, '${cwd}'`), { code: 'ENOTDIR' })
+}
+
+/** The path of a `cwd` or `execPath` given as a URL. */
+function pathOf(place: string | URL): string {
+  return place instanceof URL || place.startsWith('file:') ? fileURLToPath(place) : place
+}
 
 /** What the native part needs to start a child. */
 export function programFor(options: ProcessSettings, daemon: boolean): {

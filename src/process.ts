@@ -2,10 +2,8 @@
  * Processes: real ones, with Python's exit codes and names, started at a cost that does not grow with the heap.
  */
 
-import { accessSync, constants, statSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
-import { fileURLToPath } from 'node:url'
 import { debuglog, inspect } from 'node:util'
 import { children, currentRecord, setCurrent, settings, type ParentInfo } from './children.js'
 import { ClosedError, StateError } from './errors.js'
@@ -443,12 +441,6 @@ function targetOf(target: Target | undefined): Target | null {
   return { module: isAbsolute(text) || text.startsWith('.') ? new URL(`file://${encodeURI(resolve(text))}`).href : text, export: name }
 }
 
-/** Checks what exec and chdir would trip over, while the caller can still be told. */
-export function checkPlace(execPath: string, cwd: string | undefined): void {
-  accessSync(execPath, constants.X_OK)
-  if (cwd !== undefined && !statSync(cwd).isDirectory()) throw Object.assign(new Error(`ENOTDIR: not a directory, '${cwd}'`), { code: 'ENOTDIR' })
-}
-
 let current: Process | null = null
 let parent: Process | null = null
 
@@ -496,9 +488,4 @@ if (isMainThread) {
     for (const child of running) if (child.daemon) child.retire()
     for (const child of running) void child.join()
   })
-}
-
-/** The path of a `cwd` or `execPath` given as a URL. */
-export function pathOf(place: string | URL): string {
-  return place instanceof URL || place.startsWith('file:') ? fileURLToPath(place) : place
 }

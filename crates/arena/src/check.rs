@@ -68,14 +68,7 @@ pub fn usage(arena: &Arena) -> Result<Report> {
 /// # Errors
 /// `Corrupt` when it cannot even be walked.
 pub fn check(arena: &Arena) -> Result<Report> {
-    let mut report = Report {
-        committed_bytes: arena.committed_bytes(),
-        ..Report::default()
-    };
-    report.processes = process::all(arena)
-        .filter(|(_, s)| s.phase == process::Phase::Live)
-        .count() as u64;
-    report.members = arena.members().count() as u64;
+    let mut report = usage(arena)?;
     check_members(arena, &mut report)?;
     check_objects(arena, &mut report)?;
     check_blocks(arena, &mut report)?;
@@ -124,7 +117,6 @@ fn check_objects(arena: &Arena, report: &mut Report) -> Result<()> {
         if state.phase == Phase::Free {
             continue;
         }
-        report.objects += 1;
         let at = arena.layout.object(index);
         if state.phase != Phase::Live {
             report.faults.push(format!(
@@ -201,20 +193,15 @@ fn check_list(arena: &Arena, index: u64, list: u64, report: &mut Report) -> Resu
 
 fn check_blocks(arena: &Arena, report: &mut Report) -> Result<()> {
     let mut faults = Vec::new();
-    let (mut owned, mut held, mut bytes) = (0, 0, 0);
-    arena.each_block(|block, size, side| {
+    arena.each_block(|block, _, side| {
         match side {
             Side::Free => {}
             Side::Owned { name, .. } => {
-                owned += 1;
-                bytes += size;
                 if arena.is_dead(name) {
                     faults.push(format!("block {block:#x} is owned by {name:?}, which is dead"));
                 }
             }
             Side::Held { object, tag, .. } => {
-                held += 1;
-                bytes += size;
                 let live = if tag == BOOT_TAG {
                     process::state(arena, object)?.phase != process::Phase::Free
                 } else {
@@ -230,9 +217,6 @@ fn check_blocks(arena: &Arena, report: &mut Report) -> Result<()> {
         }
         Ok(())
     })?;
-    report.owned_blocks = owned;
-    report.held_blocks = held;
-    report.block_bytes = bytes;
     report.faults.append(&mut faults);
     Ok(())
 }

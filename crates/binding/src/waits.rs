@@ -6,7 +6,7 @@ use crate::isolate::{Isolate, isolate};
 use napi::bindgen_prelude::*;
 use napi::sys;
 use napi_derive::napi;
-use polyproc_arena::block_on::{Outcome, block_on, block_on_any};
+use polyproc_arena::block_on::{Outcome, block_on_any};
 use polyproc_arena::wait::{List, Record, Sleeper};
 use polyproc_family::{Key, children};
 use polyproc_sys::{clock, interrupt};
@@ -59,30 +59,7 @@ impl Target {
 pub fn wait_sync(env: &Env, what: u8, id: f64, timeout: f64, interruptible: bool) -> Result<u8> {
     let isolate = isolate(env)?;
     let target = target(&isolate, what, id)?;
-    let list = target.list(&isolate);
-    let deadline = (timeout >= 0.0).then(|| clock::now().saturating_add((timeout * 1e6) as u64));
-    let worker = isolate.is_worker.get();
-    let before = if interruptible { interrupt::watch() } else { 0 };
-    let outcome = block_on(
-        isolate.arena,
-        &isolate.me,
-        list,
-        deadline,
-        worker.then_some(WORKER_SLICE),
-        || target.is_ready(&isolate),
-        || {
-            if worker {
-                is_ending(&isolate)
-            } else {
-                interruptible && interrupt::count() != before
-            }
-        },
-    );
-    Ok(match outcome.map_err(fail)? {
-        Outcome::Ready => 0,
-        Outcome::TimedOut => 1,
-        Outcome::Stopped => 2,
-    })
+    wait_for(&isolate, &[target], timeout, interruptible)
 }
 
 /// As `wait_sync` for any of several things.
@@ -100,7 +77,11 @@ pub fn wait_sync_many(
         .zip(&ids)
         .map(|(what, id)| target(&isolate, *what, *id))
         .collect::<Result<Vec<_>>>()?;
-    let lists: Vec<List> = targets.iter().map(|target| target.list(&isolate)).collect();
+    wait_for(&isolate, &targets, timeout, interruptible)
+}
+
+fn wait_for(isolate: &Isolate, targets: &[Target], timeout: f64, interruptible: bool) -> Result<u8> {
+    let lists: Vec<List> = targets.iter().map(|target| target.list(isolate)).collect();
     let deadline = (timeout >= 0.0).then(|| clock::now().saturating_add((timeout * 1e6) as u64));
     let worker = isolate.is_worker.get();
     let before = if interruptible { interrupt::watch() } else { 0 };
@@ -111,8 +92,8 @@ pub fn wait_sync_many(
         deadline,
         worker.then_some(WORKER_SLICE),
         || {
-            for target in &targets {
-                if target.is_ready(&isolate)? {
+            for target in targets {
+                if target.is_ready(isolate)? {
                     return Ok(true);
                 }
             }
@@ -120,7 +101,7 @@ pub fn wait_sync_many(
         },
         || {
             if worker {
-                is_ending(&isolate)
+                is_ending(isolate)
             } else {
                 interruptible && interrupt::count() != before
             }
