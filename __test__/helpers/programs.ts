@@ -92,7 +92,8 @@ export function cleanEnv(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   const env = { ...process.env }
   for (const name of Object.keys(env)) if (name.startsWith('POLYPROC_') && name !== 'POLYPROC_CHAOS') Reflect.deleteProperty(env, name)
   for (const name of ['NODE_CHANNEL_FD', 'NODE_V8_COVERAGE', 'NODE_OPTIONS', 'NODE_UNIQUE_ID']) Reflect.deleteProperty(env, name)
-  return { ...env, ...extra }
+  // An empty text is what says so: without it polyproc would miss the family of its ancestor.
+  return { ...env, POLYPROC_ARENA_V1: '', ...extra }
 }
 
 /** Looks every 2 ms; true as soon as the condition holds, false after `ms`. */
