@@ -19,6 +19,9 @@
 //! recoverer counts as another) need no suspension: which they are is learnt on the way, and the
 //! exploration begins anew when one more turns out to be shared.
 
+mod machine;
+mod process;
+mod run;
 mod search;
 mod world;
 
@@ -83,7 +86,7 @@ impl Actor<'_> {
 
     /// Sleeps until this isolate's doorbell is rung, as its event loop would.
     pub fn hear_bell(&self) {
-        world::hear(self.world, self.p);
+        machine::hear(self.world, self.p);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The explorer's scenarios, one file a subject. `npm test -- explorer` runs them; with
 //! `POLYPROC_EXPLORE=deep` every bounded one goes a preemption further.
 
+mod explorer;
 mod numbers;
 mod objects;
 mod queue;
