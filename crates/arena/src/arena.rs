@@ -317,6 +317,22 @@ impl Arena {
         }
     }
 
+    /// Reads a word that holds an offset: 0, or a place in the arena. So adding to it cannot overflow.
+    ///
+    /// # Errors
+    /// `Corrupt` when it points elsewhere.
+    #[cfg_attr(feature = "points", track_caller)]
+    #[inline]
+    pub fn link(&self, at: Offset) -> Result<Offset> {
+        // SYNC: Acquire pairs with whatever published what the offset leads to.
+        let link = self.map.word(at)?.load(Acquire);
+        if link < self.map.len() {
+            Ok(link)
+        } else {
+            Err(Error::Corrupt("an offset points outside the arena"))
+        }
+    }
+
     /// Raises a high-water mark to at least `value`.
     pub(crate) fn raise(&self, mark: Offset, value: u64) -> Result<()> {
         let word = self.map.word(mark)?;

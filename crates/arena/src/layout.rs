@@ -160,33 +160,37 @@ impl Layout {
         }
     }
 
+    // Numbers that were read from shared memory may be anything: what comes out is checked by the map.
+
     /// The word of unit `unit`.
     #[must_use]
     pub fn unit_word(&self, unit: u64) -> Offset {
-        self.units + unit * 8
+        self.units.wrapping_add(unit.wrapping_mul(8))
     }
 
     /// The side word of block `index` of unit `unit`.
     #[must_use]
     pub fn side_word(&self, unit: u64, index: u64) -> Offset {
-        self.sides + unit * SIDE + index * 8
+        self.sides
+            .wrapping_add(unit.wrapping_mul(SIDE))
+            .wrapping_add(index.wrapping_mul(8))
     }
 
     /// The slot of process `index`.
     #[must_use]
     pub fn process(&self, index: u64) -> Offset {
-        self.processes + index * PROCESS
+        self.processes.wrapping_add(index.wrapping_mul(PROCESS))
     }
 
     /// The slot of member `index`.
     #[must_use]
     pub fn member(&self, index: u64) -> Offset {
-        self.members + index * MEMBER
+        self.members.wrapping_add(index.wrapping_mul(MEMBER))
     }
 
     /// The header of object `index`.
     #[must_use]
     pub fn object(&self, index: u64) -> Offset {
-        self.objects + index * OBJECT
+        self.objects.wrapping_add(index.wrapping_mul(OBJECT))
     }
 }

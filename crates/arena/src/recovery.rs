@@ -97,7 +97,7 @@ pub fn recover_process(arena: &Arena, me: &Member, slot: u64) -> Result<()> {
     // SYNC: releases the slot to whoever claims it next; from the generation that died.
     if word.cas(seen.pack(), free.pack()).is_ok() {
         let deaths = arena.map.word(header::DEATHS)?;
-        let _ = deaths.cas(deaths.load(Relaxed), deaths.load(Relaxed) + 1);
+        let _ = deaths.cas(deaths.load(Relaxed), deaths.load(Relaxed).wrapping_add(1));
     }
     Ok(())
 }

@@ -229,9 +229,9 @@ impl Arena {
             return Ok(());
         }
         let limit = self.max_bytes();
-        if self.committed_bytes() + missing * UNIT > limit {
+        if self.committed_bytes().saturating_add(missing * UNIT) > limit {
             self.give_back(first, len)?;
-            if self.committed_bytes() + missing * UNIT > limit {
+            if self.committed_bytes().saturating_add(missing * UNIT) > limit {
                 return Err(self.no_memory(missing * UNIT));
             }
         }

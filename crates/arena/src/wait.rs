@@ -139,7 +139,7 @@ impl Arena {
         // SYNC: Release: recovery reads the owner first.
         self.map.word(record + OWNER)?.store(me.name.word(), Release);
         let guard = self.enter(me, list.section)?;
-        let tail = self.map.word(list.at + TAIL)?.load(Relaxed);
+        let tail = self.link(list.at + TAIL)?;
         let link = if tail == 0 { list.at + HEAD } else { tail + NEXT };
         guard.commit(&[
             (record + NEXT, 0),
@@ -154,8 +154,8 @@ impl Arena {
     }
 
     fn unlink(&self, guard: &crate::arena::Guard<'_>, list: Offset, record: Offset) -> Result<()> {
-        let next = self.map.word(record + NEXT)?.load(Relaxed);
-        let previous = self.map.word(record + PREVIOUS)?.load(Relaxed);
+        let next = self.link(record + NEXT)?;
+        let previous = self.link(record + PREVIOUS)?;
         let forward = if previous == 0 {
             list + HEAD
         } else {
@@ -163,7 +163,7 @@ impl Arena {
         };
         let backward = if next == 0 { list + TAIL } else { next + PREVIOUS };
         let mut writes = vec![(forward, next), (backward, previous), (record + LIST, 0)];
-        if self.map.word(list + WOKEN)?.load(Relaxed) == record {
+        if self.link(list + WOKEN)? == record {
             writes.push((list + WOKEN, 0));
         }
         guard.commit(&writes)
@@ -176,11 +176,11 @@ impl Arena {
     /// `Corrupt`.
     pub fn leave_list(&self, me: &Member, record: Record) -> Result<bool> {
         let at = record.0;
-        let section = self.map.word(at + SECTION)?.load(Relaxed);
+        let section = self.link(at + SECTION)?;
         // What it may have been woken for is its own affair from here on: let recovery know of which.
         self.note_object(me, section)?;
         let guard = self.enter(me, section)?;
-        let list = self.map.word(at + LIST)?.load(Relaxed);
+        let list = self.link(at + LIST)?;
         if list != 0 {
             self.unlink(&guard, list, at)?;
         }
@@ -228,7 +228,7 @@ impl Arena {
         // SYNC: the swap comes before the look, so a wake after it is a new one.
         let was = state.swap(WAITING, SeqCst);
         if was == CHOSEN {
-            let list = self.map.word(record.0 + LIST)?.load(Relaxed);
+            let list = self.link(record.0 + LIST)?;
             if list != 0 {
                 let _ = self.map.word(list + WOKEN)?.cas(record.0, 0);
             }
@@ -265,7 +265,7 @@ impl Arena {
         if self.on_its_way(list)? {
             return Ok(());
         }
-        let mut at = self.map.word(list.at + HEAD)?.load(Relaxed);
+        let mut at = self.link(list.at + HEAD)?;
         for _ in 0..LONGEST {
             if at == 0 {
                 return Ok(());
@@ -277,7 +277,7 @@ impl Arena {
                 guard.unlock();
                 return self.notify(woken);
             }
-            at = self.map.word(at + NEXT)?.load(Relaxed);
+            at = self.link(at + NEXT)?;
         }
         Err(Error::Corrupt("a list of waiters has no end"))
     }
@@ -292,7 +292,7 @@ impl Arena {
         }
         let mut calls = Vec::new();
         let mut guard = self.enter(me, list.section)?;
-        let mut at = self.map.word(list.at + HEAD)?.load(Relaxed);
+        let mut at = self.link(list.at + HEAD)?;
         for _ in 0..LONGEST {
             if at == 0 {
                 break;
@@ -302,7 +302,7 @@ impl Arena {
             if asleep || self.map.flag(at + SLEEPER)?.load(Relaxed) == 1 {
                 calls.push(self.call(at, HINTED)?);
             }
-            at = self.map.word(at + NEXT)?.load(Relaxed);
+            at = self.link(at + NEXT)?;
         }
         guard.unlock();
         for call in calls {
@@ -320,7 +320,7 @@ impl Arena {
             }
             let mut calls = Vec::new();
             let mut guard = self.enter(me, list.section)?;
-            let mut at = self.map.word(list.at + HEAD)?.load(Relaxed);
+            let mut at = self.link(list.at + HEAD)?;
             for _ in 0..LONGEST {
                 if at == 0 {
                     break;
@@ -334,7 +334,7 @@ impl Arena {
                         Call::Isolate(owner)
                     });
                 }
-                at = self.map.word(at + NEXT)?.load(Relaxed);
+                at = self.link(at + NEXT)?;
             }
             guard.unlock();
             for call in calls {
@@ -391,11 +391,11 @@ impl Arena {
 
     /// True when a woken waiter is alive and may still look soon. In the section.
     fn on_its_way(&self, list: List) -> Result<bool> {
-        let woken = self.map.word(list.at + WOKEN)?.load(Relaxed);
+        let woken = self.link(list.at + WOKEN)?;
         if woken == 0 {
             return Ok(false);
         }
-        let valid = self.map.word(woken + LIST)?.load(Relaxed) == list.at
+        let valid = self.link(woken + LIST)? == list.at
             && self.map.flag(woken + STATE)?.load(Acquire) == CHOSEN
             && self.owner(woken)?.is_some_and(|owner| !self.is_dead(owner));
         Ok(valid && now().saturating_sub(self.map.word(woken + WOKEN_AT)?.load(Relaxed)) < UNSEEN)
@@ -599,12 +599,12 @@ impl Arena {
         if self.owner(record)? != Some(dead) {
             return Ok(());
         }
-        let section = self.map.word(record + SECTION)?.load(Relaxed);
+        let section = self.link(record + SECTION)?;
         if section == 0 {
             return Ok(());
         }
         let mut guard = self.enter(me, section)?;
-        let list = self.map.word(record + LIST)?.load(Relaxed);
+        let list = self.link(record + LIST)?;
         if list == 0 || !valid() || self.owner(record)? != Some(dead) {
             return Ok(());
         }

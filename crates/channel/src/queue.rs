@@ -58,7 +58,7 @@ const LARGEST_SEGMENT: u64 = 128 << 10;
 /// A queue has no more; a damaged chain must not be walked for ever.
 const MOST_SEGMENTS: u32 = 1 << 24;
 /// A put or a get that has had to begin again so often is going round in damaged memory.
-const MOST_TURNS: u32 = 1 << 22;
+const MOST_TURNS: u32 = 1 << 18;
 
 const HAS_BLOCK: u64 = 1 << 40;
 const HAS_PINS: u64 = 1 << 41;
@@ -221,10 +221,7 @@ impl Queue {
         if !matches!(arena.object_kind(handle.index)?, KIND | SIMPLE) {
             return Err(Error::Stale);
         }
-        let body = arena
-            .map
-            .word(arena.layout.object(handle.index) + object::BODY)?
-            .load(Acquire);
+        let body = arena.link(arena.layout.object(handle.index) + object::BODY)?;
         let most = arena.map.word(body + MOST)?.load(Relaxed);
         arena.map.word(body + BODY - 8)?;
         Ok(Self { handle, body, most })
@@ -291,7 +288,7 @@ impl Queue {
                     "the queue has carried 2^48 messages; make a new one".into(),
                 ));
             }
-            let last = Segment::read(arena, arena.map.word(self.body + LAST)?.load(Acquire))?;
+            let last = Segment::read(arena, arena.link(self.body + LAST)?)?;
             if ticket >= last.end() {
                 self.grow(arena, me)?;
                 continue;
@@ -388,12 +385,7 @@ impl Queue {
                 while let Some(segment) = found
                     && ticket >= segment.end()
                 {
-                    let next = segment.next(arena)?;
-                    found = if next == 0 {
-                        None
-                    } else {
-                        Some(Segment::read(arena, next)?)
-                    };
+                    found = segment.after(arena)?;
                 }
                 let Some(segment) = found.filter(|segment| segment.serves(ticket)) else {
                     // Segments changed under us: the head has moved on.
@@ -423,7 +415,7 @@ impl Queue {
         if arena.map.word(self.body + SHUT)?.load(Acquire) == 0 {
             return Ok(Got::Empty);
         }
-        let last = Segment::read(arena, arena.map.word(self.body + LAST)?.load(Acquire))?;
+        let last = Segment::read(arena, arena.link(self.body + LAST)?)?;
         let closed = last.serves(tail) && last.slot(arena, tail).look()? == Look::Closed;
         Ok(if closed { Got::ShutDown } else { Got::Empty })
     }
@@ -490,18 +482,13 @@ impl Queue {
         let mut found = self.find(arena, ticket)?;
         if found.is_none() {
             // The segment is gone, so all its slots are over.
-            ticket = Segment::read(arena, arena.map.word(self.body + FIRST)?.load(Acquire))?.base;
+            ticket = Segment::read(arena, arena.link(self.body + FIRST)?)?.base;
             found = self.find(arena, ticket)?;
         }
         while ticket < head {
             let Some(segment) = found else { break };
             if !segment.serves(ticket) {
-                let next = segment.next(arena)?;
-                found = if next == 0 {
-                    None
-                } else {
-                    Some(Segment::read(arena, next)?)
-                };
+                found = segment.after(arena)?;
                 continue;
             }
             let slot = segment.slot(arena, ticket);
@@ -534,23 +521,20 @@ impl Queue {
         }
     }
 
-    /// The segment that serves a ticket, walking from the first.
+    /// The segment that serves a ticket, walking from the first. `None` also when segments are moved
+    /// meanwhile.
     fn find(&self, arena: &Arena, ticket: u64) -> Result<Option<Segment>> {
-        let mut at = arena.map.word(self.body + FIRST)?.load(Acquire);
-        for _ in 0..MOST_SEGMENTS {
-            if at == 0 {
-                return Ok(None);
-            }
-            let segment = Segment::read(arena, at)?;
+        let mut found = Some(Segment::read(arena, arena.link(self.body + FIRST)?)?);
+        while let Some(segment) = found {
             if segment.serves(ticket) {
-                return Ok(Some(segment));
+                return Ok(found);
             }
             if ticket < segment.base {
                 return Ok(None);
             }
-            at = segment.next(arena)?;
+            found = segment.after(arena)?;
         }
-        Err(Error::Corrupt("a queue's segments have no end"))
+        Ok(None)
     }
 
     /// The head, moved past all slots that are over or taken.
@@ -566,11 +550,10 @@ impl Queue {
         };
         while head < tail {
             if head >= segment.end() {
-                let next = segment.next(arena)?;
-                if next == 0 {
+                let Some(next) = segment.after(arena)? else {
                     break;
-                }
-                segment = Segment::read(arena, next)?;
+                };
+                segment = next;
             }
             if !segment.serves(head) {
                 break;
@@ -595,11 +578,11 @@ impl Queue {
     /// Links another segment behind the last. In the section, so that exactly one is linked.
     fn grow(&self, arena: &Arena, me: &Member) -> Result<()> {
         let guard = arena.enter(me, self.section(arena))?;
-        let last = Segment::read(arena, arena.map.word(self.body + LAST)?.load(Relaxed))?;
+        let last = Segment::read(arena, arena.link(self.body + LAST)?)?;
         if arena.map.word(self.body + TAIL)?.load(Acquire) < last.end() {
             return Ok(());
         }
-        let spare = arena.map.word(self.body + SPARE)?.load(Relaxed);
+        let spare = arena.link(self.body + SPARE)?;
         let next = if spare == 0 {
             let bytes = ((last.len + 1) * slot::SIZE * 2).min(LARGEST_SEGMENT);
             let block = arena.alloc(me, bytes)?;
@@ -617,10 +600,7 @@ impl Queue {
             let side = arena.place(next)?.side;
             writes.push((side, Side::held(self.handle.index, BODY_TAG).pack()));
         } else {
-            writes.push((
-                self.body + SPARE,
-                arena.map.word(spare + segment::NEXT)?.load(Relaxed),
-            ));
+            writes.push((self.body + SPARE, arena.link(spare + segment::NEXT)?));
         }
         writes.extend([
             (next + segment::NEXT, 0),
@@ -634,14 +614,14 @@ impl Queue {
     fn retire(&self, arena: &Arena, me: &Member) -> Result<()> {
         let guard = arena.enter(me, self.section(arena))?;
         loop {
-            let first = Segment::read(arena, arena.map.word(self.body + FIRST)?.load(Relaxed))?;
-            let last = arena.map.word(self.body + LAST)?.load(Relaxed);
+            let first = Segment::read(arena, arena.link(self.body + FIRST)?)?;
+            let last = arena.link(self.body + LAST)?;
             let head = arena.map.word(self.body + HEAD)?.load(Acquire);
             if first.at == last || head < first.end() || !first.is_over(arena)? {
                 return Ok(());
             }
             let next = first.next(arena)?;
-            let spare = arena.map.word(self.body + SPARE)?.load(Relaxed);
+            let spare = arena.link(self.body + SPARE)?;
             guard.commit(&[
                 (self.body + FIRST, next),
                 (first.at + segment::NEXT, spare),
@@ -706,12 +686,12 @@ impl Queue {
         let mut len = tail.saturating_sub(head);
         let low = arena.map.word(self.body + LOW)?.load(Acquire) & (TICKETS - 1);
         if low != 0 {
-            for ticket in low..head {
-                if let Some(segment) = self.find(arena, ticket)?
-                    && segment.slot(arena, ticket).look()? == Look::Full
-                {
-                    len += 1;
+            let mut found = Some(Segment::read(arena, arena.link(self.body + FIRST)?)?);
+            while let Some(segment) = found {
+                for ticket in segment.base.max(low)..segment.end().min(head) {
+                    len += u64::from(segment.slot(arena, ticket).look()? == Look::Full);
                 }
+                found = segment.after(arena)?;
             }
         }
         Ok(len)
@@ -741,7 +721,7 @@ impl Queue {
                 return Err(Error::Corrupt("a shutdown goes round in circles"));
             }
             let ticket = tail.load(Acquire);
-            let last = Segment::read(arena, arena.map.word(self.body + LAST)?.load(Acquire))?;
+            let last = Segment::read(arena, arena.link(self.body + LAST)?)?;
             if ticket >= last.end() {
                 self.grow(arena, me)?;
                 continue;
@@ -778,16 +758,13 @@ pub struct QueueKind;
 
 impl Kind for QueueKind {
     fn destroy(&self, arena: &Arena, me: &Member, index: u64) -> Result<()> {
-        let body = arena
-            .map
-            .word(arena.layout.object(index) + object::BODY)?
-            .load(Acquire);
+        let body = arena.link(arena.layout.object(index) + object::BODY)?;
         if body == 0 || arena.side(body)? != Side::held(index, BODY_TAG) {
             return Ok(());
         }
         for list in [FIRST, SPARE] {
             for _ in 0..MOST_SEGMENTS {
-                let at = arena.map.word(body + list)?.load(Acquire);
+                let at = arena.link(body + list)?;
                 if at == 0 {
                     break;
                 }
@@ -816,7 +793,7 @@ impl Kind for QueueKind {
     fn recover(&self, arena: &Arena, me: &Member, dead: Name, index: u64, ticket: u64) -> Result<()> {
         let at = arena.layout.object(index);
         let guard = arena.enter(me, at + object::SECTION)?;
-        let body = arena.map.word(at + object::BODY)?.load(Acquire);
+        let body = arena.link(at + object::BODY)?;
         if body == 0
             || arena.side(body).ok() != Some(Side::held(index, BODY_TAG))
             || !recovery::is_ended(arena, dead)

@@ -85,7 +85,21 @@ impl Segment {
     /// # Errors
     /// `Corrupt`.
     pub fn next(&self, arena: &Arena) -> Result<Offset> {
-        Ok(arena.map.word(self.at + NEXT)?.load(Acquire))
+        arena.link(self.at + NEXT)
+    }
+
+    /// The segment that goes on. `None` if there is none yet, or if this one has been moved meanwhile: the
+    /// tickets of a chain grow, so a walk along it ends also where the chain is damaged.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn after(&self, arena: &Arena) -> Result<Option<Self>> {
+        let next = self.next(arena)?;
+        if next == 0 {
+            return Ok(None);
+        }
+        let next = Self::read(arena, next)?;
+        Ok((next.base > self.base).then_some(next))
     }
 
     /// True when every slot has served its ticket.
