@@ -3,8 +3,10 @@
  */
 
 import type { Extensions, FunctionDescription, FunctionExtension } from './codec/index.js'
-import { handleExtension } from './handles.js'
-import { Arrival, instances, Shipment } from './target/index.js'
+import { handleExtension, isShareable } from './handles.js'
+import { Arrival, describeNamed, instances, setIsHandle, Shipment } from './target/index.js'
+
+setIsHandle(isShareable)
 
 type AnyFunction = (...args: never) => unknown
 
@@ -16,6 +18,10 @@ class Functions implements FunctionExtension {
   describe(fn: AnyFunction): FunctionDescription {
     this.#shipment ??= new Shipment()
     return this.#shipment.describe(fn)
+  }
+
+  nameOf(value: object): FunctionDescription | undefined {
+    return describeNamed(value)
   }
 
   create(head: unknown): AnyFunction {

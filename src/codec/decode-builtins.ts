@@ -80,7 +80,9 @@ export function decodeOther(from: Decoder, tag: number): unknown {
     }
     case Tag.Instance: {
       const place = from.reserve()
-      return from.readInto(from.settle(place, Object.create(readClass(from)) as object))
+      from.announce(place)
+      const prototype = readClass(from)
+      return from.readInto(from.settle(place, from.anticipated(place, prototype)))
     }
     case Tag.Derived: {
       const place = from.reserve()

@@ -17,6 +17,8 @@ const { Hole: HOLE, SparseRest: SPARSE_REST } = Tag
 
 /** In place of an object that is announced but not made yet. */
 const PENDING = Symbol('pending')
+/** In the place of an instance whose class is being read. */
+const COMING = Symbol('coming')
 const nothing: readonly never[] = []
 const empty = Buffer.alloc(0)
 const noView = new DataView(new ArrayBuffer(0))
@@ -144,8 +146,11 @@ export class Decoder implements ShapeReader {
       case Tag.Object: return this.readObject(tag)
       case Tag.NullObject: return this.readInto(this.settle(this.reserve(), Object.create(null) as object))
       case Tag.Reference: {
-        const value = this.places[this.readVaruint()]
+        const place = this.readVaruint()
+        const value = this.places[place]
         if (value === undefined) throw new MalformedError('a reference leads nowhere')
+        // A class that leads back to its instance gets the instance before it has its prototype.
+        if (value === COMING) return this.places[place] = {}
         if (value === PENDING) throw new MalformedError('a value is needed to make itself')
         return value
       }
@@ -207,6 +212,17 @@ export class Decoder implements ShapeReader {
     }
     if (place >= 0) this.places[place] = value
     return value
+  }
+
+  /** An instance will stand at a place: what refers to it while its class is read gets it without a class. */
+  announce(place: number): void {
+    if (place >= 0) this.places[place] = COMING
+  }
+
+  /** The instance for a place, now that its prototype is known. */
+  anticipated(place: number, prototype: object): object {
+    const early = place >= 0 ? this.places[place] : COMING
+    return early === COMING ? Object.create(prototype) as object : Object.setPrototypeOf(early, prototype) as object
   }
 
   /** Reads a value of a built-in kind into an object of the class with that prototype, at that place. */

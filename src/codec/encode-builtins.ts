@@ -89,19 +89,23 @@ function encodeBuiltin(to: Encoder, value: object, shape: number): void {
       encodeKey(to, value as KeyObject)
       return
     case Shape.Instance:
+      if (to.writeNamed(value)) return
       to.writeTag(Tag.Instance)
       to.write(classOf(to, value))
       to.writeProperties(value)
       return
     default:
-      throw new Refusal(value, adviceFor(value))
+      if (!to.writeNamed(value)) throw new Refusal(value, adviceFor(value))
   }
 }
 
 /** An instance of a class that extends a built-in one: both, and its own fields. */
 function encodeDerived(to: Encoder, value: object, shape: number): void {
   to.writeTag(Tag.Derived)
+  to.unmade ??= new Set()
+  to.unmade.add(value)
   to.write(classOf(to, value))
+  to.unmade.delete(value)
   encodeBuiltin(to, value, shape)
   // The keys of a view are its indices, and would be a string each.
   const keys = shape === Shape.View ? [] : Object.keys(value)

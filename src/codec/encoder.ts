@@ -42,6 +42,8 @@ export class Encoder extends Writer {
   private flags = 0
   private buffers: BufferTable | null = null
   private needs: Set<string> | null = null
+  /** Objects that the receiver can only make once it has their class, which is being written. */
+  unmade: Set<object> | null = null
 
   /** Encodes a value from the start of the area. */
   encode(value: unknown, extensions: Extensions): void {
@@ -144,6 +146,7 @@ export class Encoder extends Writer {
       this.seenMap = null
       this.buffers?.clear()
       this.needs = null
+      this.unmade = null
     }
     this.kind = Kind.Graph + this.flags
     this.length = this.at
@@ -205,6 +208,7 @@ export class Encoder extends Writer {
       this.count += 1
       return false
     }
+    if (this.unmade?.has(value) === true) throw new Refusal(value, 'its class leads back to it, and extends a built-in one; keep what leads back out of static members')
     this.flags |= Flag.Shared
     this.bytes[this.at++] = Tag.Reference
     this.writeVaruint(id)
@@ -214,10 +218,20 @@ export class Encoder extends Writer {
   /** Own enumerable string-keyed properties, as structured clone takes them. */
   writeProperties(value: object): void {
     const keys = Object.keys(value)
-    this.writeKeyed(value, keys)
+    const first = keys.length > 0 ? (value as Record<string, unknown>)[keys[0]!] : undefined
+    // Objects that every process has are told by what they look like, so that other objects are not looked up:
+    // modules of Node begin with a function, `Math` and its like show no property but have a tag.
+    const mayBeNamed = keys.length > 0 ? typeof first === 'function' : (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] !== undefined
+    if (mayBeNamed && this.writeNamed(value)) return
+    this.writeFrom(first, value, keys)
   }
 
   writeKeyed(value: object, keys: readonly string[]): void {
+    this.writeFrom(keys.length > 0 ? (value as Record<string, unknown>)[keys[0]!] : undefined, value, keys)
+  }
+
+  /** The properties with these keys; the first one has been read already, and no property is read twice. */
+  private writeFrom(first: unknown, value: object, keys: readonly string[]): void {
     if (keys.length <= MAX_KEYS) {
       const last = this.lastShape
       let shape = last.next
@@ -226,16 +240,18 @@ export class Encoder extends Writer {
       if (shape.block !== null) {
         this.writeShape(shape, shape.block)
         const known = shape.keys
-        for (let i = 0; i < known.length; i += 1) this.write((value as Record<string, unknown>)[known[i]!])
+        if (known.length === 0) return
+        this.write(first)
+        for (let i = 1; i < known.length; i += 1) this.write((value as Record<string, unknown>)[known[i]!])
         return
       }
     }
     this.bytes[this.at++] = Tag.Object
     this.writeVaruint(keys.length)
-    for (const key of keys) {
+    for (let i = 0; i < keys.length; i += 1) {
       this.reserve(0)
-      this.writeString(key)
-      this.write((value as Record<string, unknown>)[key])
+      this.writeString(keys[i]!)
+      this.write(i === 0 ? first : (value as Record<string, unknown>)[keys[i]!])
     }
   }
 
@@ -296,7 +312,19 @@ export class Encoder extends Writer {
   private writeFunction(fn: (...args: never) => unknown): void {
     const extension = this.extensions.fn
     if (extension === undefined) throw new Refusal(fn, adviceFor(fn))
-    const { head, body, needs } = describe(extension, fn)
+    this.writeDescription(describe(extension, fn))
+  }
+
+  /** Writes an object that every process has, as its name; false if it is none, or the message knows no functions. */
+  writeNamed(value: object): boolean {
+    const description = this.extensions.fn?.nameOf?.(value)
+    if (description === undefined) return false
+    this.writeDescription(description)
+    return true
+  }
+
+  private writeDescription({ head, body, needs }: FunctionDescription): void {
+    this.reserve(0)
     if (needs !== undefined && needs.length > 0) {
       this.needs ??= new Set()
       for (const url of needs) this.needs.add(url)

@@ -33,6 +33,11 @@ export interface FunctionDescription {
 export interface FunctionExtension {
   /** Called once a message for each function. Throws SerializationError for one that cannot be sent. */
   describe(fn: (...args: never) => unknown): FunctionDescription
+  /**
+   * How an object is written that every process has by a name (`Math`, `process`, a module of Node), undefined for any
+   * other. Asked about objects that look as if they could be one; `create` gives the receiver's.
+   */
+  nameOf?(value: object): FunctionDescription | undefined
   /** Makes the function; its body comes later. */
   create(head: unknown): (...args: never) => unknown
   fill(fn: (...args: never) => unknown, body: unknown): void

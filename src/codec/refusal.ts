@@ -50,6 +50,7 @@ export function adviceFor(value: unknown): string {
     return 'what it holds is known to this process alone'
   }
   if (types.isGeneratorObject(value)) return 'a running generator cannot leave its process; send what it yields'
+  if (types.isModuleNamespaceObject(value)) return 'capture the variable that it was imported as, or import it where it is needed'
   if (typeof value === 'symbol') return 'symbols are known to one process alone; send a string'
   return ''
 }

@@ -120,10 +120,16 @@ function isNamespace(step: string, value: unknown): boolean {
 const COMMON = ['assert', 'buffer', 'child_process', 'crypto', 'events', 'fs', 'fs/promises', 'http', 'https', 'net', 'os', 'path', 'perf_hooks',
   'querystring', 'readline', 'stream', 'stream/promises', 'string_decoder', 'timers', 'timers/promises', 'url', 'util', 'v8', 'vm', 'worker_threads', 'zlib']
 
+/** Entries of Node's list of loaded modules that were looked at. */
+let seen = -1
+
 /** Adds the modules of Node that have been loaded since; true if there were any. Loads none. */
 function addLoadedModules(): boolean {
+  const list = (process as unknown as { moduleLoadList?: string[] }).moduleLoadList
+  if ((list ?? COMMON).length === seen) return false
+  seen = (list ?? COMMON).length
   // A test runner's `process` may be a copy without the list: then what programs use most is loaded.
-  const loaded = new Set((process as unknown as { moduleLoadList?: string[] }).moduleLoadList ?? COMMON.map(name => `NativeModule ${name}`))
+  const loaded = new Set(list ?? COMMON.map(name => `NativeModule ${name}`))
   let added = false
   for (const name of builtinModules) {
     if (name.startsWith('_') || ['punycode', 'sys', 'wasi', 'repl'].includes(name)) continue

@@ -13,6 +13,9 @@ export type KnownHead = string
 /** By name: of the language, of Node's modules, of this package. */
 export interface NameHead { readonly t: 'name', readonly path: NamePath }
 
+/** A module of Node as `import * as` gives it. */
+export interface NamespaceHead { readonly t: 'namespace', readonly need: string }
+
 /** By reference: an export of a module, which has that text there. */
 export interface ReferenceHead { readonly t: 'reference', readonly id: string, readonly url: string, readonly path: ExportPath, readonly hash: string, readonly commonJs: boolean }
 
@@ -60,7 +63,7 @@ export type CellRecord = readonly [id: string, own: boolean, value: unknown]
 /** `[key, value, flags]` or `[key, getter, setter, flags]` each; flags: 1 enumerable, 2 writable, 4 configurable, 8 accessor. */
 export type Properties = readonly (readonly [key: string, first: unknown, second: unknown, flags: number])[]
 
-export type Head = KnownHead | NameHead | ReferenceHead | BoundHead | MakerHead | ValueHead
+export type Head = KnownHead | NameHead | NamespaceHead | ReferenceHead | BoundHead | MakerHead | ValueHead
 
 /** A property's key as text: symbols of the language as `@@iterator`, registered ones as `@@for:name`; undefined for others. */
 export function keyToText(key: PropertyKey): string | undefined {

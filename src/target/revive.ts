@@ -132,7 +132,9 @@ export class Arrival implements FunctionExtension {
       return known
     }
     switch (record.t) {
+      // An object that has a name comes in the same way.
       case 'name': return resolveName(record.path) as AnyFunction
+      case 'namespace': return namespaceOf(record.need) as unknown as AnyFunction
       case 'reference': return followReference(record)
       case 'maker': return arrived(record.id).get
       case 'bound': return makeBound(record)

@@ -3,6 +3,7 @@
  * sent for themselves and which are only captured, and which variables they share.
  */
 
+import { types } from 'node:util'
 import type { FunctionDescription, FunctionExtension } from '../codec/extensions.js'
 import { StateError } from '../errors.js'
 import { isClass, type Capture } from './plan.js'
@@ -116,6 +117,11 @@ export class Shipment implements FunctionExtension {
     if (kind.kind === 'bound') return this.describeBound(fn, kind.id, kind)
     if (kind.kind === 'reference' && !this.isForced(kind.id)) return this.describeReference({ t: 'reference', id: kind.id, url: kind.url, path: kind.path, hash: kind.hash, commonJs: kind.commonJs })
     return this.describeByValue(fn, kind.kind === 'value' ? kind.subject : subjectOf(fn))
+  }
+
+  /** An object that every process has: of the language, of Node, of this package. */
+  nameOf(value: object): FunctionDescription | undefined {
+    return describeNamed(value)
   }
 
   /** A message that is sent brings nothing here. */
@@ -330,6 +336,20 @@ export class Reading {
   get isTopLevel(): boolean {
     return this.subject.plan.captures.every(({ binding }) => binding === null || binding.scope.parent === null)
   }
+}
+
+/** What stands in a message for an object that every process has by its name; undefined for any other. */
+export function describeNamed(value: object): FunctionDescription | undefined {
+  const path = nameOf(value)
+  if (path !== undefined) return { head: { t: 'name', path }, body: undefined }
+  if (!types.isModuleNamespaceObject(value)) return undefined
+  // Of the modules that `import * as` gives, Node's own have a name.
+  const { default: exported } = value as { default?: unknown }
+  const own = typeof exported === 'object' || typeof exported === 'function' ? nameOf(exported!) : undefined
+  if (own === undefined || !own[0]!.startsWith('node:')) return undefined
+  if (own.length > 1) return { head: { t: 'name', path: own }, body: undefined }
+  const need = needOf(own[0]!)
+  return { head: { t: 'namespace', need }, body: undefined, needs: [need] }
 }
 
 /** Whether nothing hangs on a function that did not when it was sent: what is known there is then still true. */
