@@ -212,6 +212,9 @@ export interface StartOptions {
   place: string
 }
 
+/** The process is about to end its worker threads: those that wait look up more often. */
+export declare function threadsEnd(): void
+
 /** What a process has to set in its environment for its descendants. */
 export interface Variable {
   name: string

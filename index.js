@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { checkFamily, configureFamily, cpuCount, familyMemory, familyNonce, findFamily, isMainThread, joinAs, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueGet, queueHandle, queueMaxSize, queueName, queueOpen, queuePut, queuePutBytes, queuePutLarge, queueReadable, queueShutDown, queueSize, receive, release, scratch, setPulse, setWorker, signalName, signalNumber, version, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
+const { checkFamily, configureFamily, cpuCount, familyMemory, familyNonce, findFamily, isMainThread, joinAs, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueGet, queueHandle, queueMaxSize, queueName, queueOpen, queuePut, queuePutBytes, queuePutLarge, queueReadable, queueShutDown, queueSize, receive, release, scratch, setPulse, setWorker, signalName, signalNumber, threadsEnd, version, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
 export { checkFamily }
 export { configureFamily }
 export { cpuCount }
@@ -817,6 +817,7 @@ export { setPulse }
 export { setWorker }
 export { signalName }
 export { signalNumber }
+export { threadsEnd }
 export { version }
 export { waitBegin }
 export { waitEnd }

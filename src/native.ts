@@ -42,6 +42,7 @@ const named = process.env['POLYPROC_ARENA']
 adopt(native.findFamily(process.env[VARIABLE] ?? null, place === null ? named ?? null : null) ?? null)
 if (place !== null) native.joinAs(place.generation, place.slot)
 configureFromEnvironment()
+if (isMainThread) process.on('exit', () => { native.threadsEnd() })
 
 function configureFromEnvironment(): void {
   const number = (name: string): number | null => {

@@ -27,7 +27,7 @@ const LONGEST_SLEEP: u64 = 3_600_000_000_000;
 /// Longest sleep where several things cannot be waited for at once, in ns.
 const LOOK_AROUND: u64 = 10_000_000;
 
-/// Waits until `ready`, at most until `deadline` (ns of the monotonic clock). Every `slice` ns, and
+/// Waits until `ready`, at most until `deadline` (ns of the monotonic clock). Every `slice()` ns, and
 /// after every interruption, `stop` is asked whether to give up.
 ///
 /// # Errors
@@ -37,7 +37,7 @@ pub fn block_on(
     me: &Member,
     list: List,
     deadline: Option<u64>,
-    slice: Option<u64>,
+    slice: Option<&dyn Fn() -> u64>,
     ready: impl FnMut() -> Result<bool>,
     stop: impl FnMut() -> bool,
 ) -> Result<Outcome> {
@@ -53,7 +53,7 @@ pub fn block_on_any(
     me: &Member,
     lists: &[List],
     deadline: Option<u64>,
-    slice: Option<u64>,
+    slice: Option<&dyn Fn() -> u64>,
     mut ready: impl FnMut() -> Result<bool>,
     mut stop: impl FnMut() -> bool,
 ) -> Result<Outcome> {
@@ -83,7 +83,7 @@ pub fn block_on_any(
             if deadline.is_some_and(|deadline| at >= deadline) {
                 return Ok(Outcome::TimedOut);
             }
-            let next = at + slice.unwrap_or(LONGEST_SLEEP);
+            let next = at + slice.map_or(LONGEST_SLEEP, |slice| slice());
             let until = deadline.map_or(next, |deadline| deadline.min(next));
             if !sleep(arena, &records, until)? && stop() {
                 return Ok(Outcome::Stopped);

@@ -11,6 +11,7 @@ use polyproc_arena::wait::{List, Record, Sleeper};
 use polyproc_family::{Key, children};
 use polyproc_sys::{clock, interrupt};
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What can be waited for.
 enum Target {
@@ -22,6 +23,27 @@ enum Target {
 
 /// A worker thread's wait looks up so often, in ns: termination is noticed only by calling JavaScript.
 const WORKER_SLICE: u64 = 50_000_000;
+/// And so often, in ns, while threads of this process are being ended: Node ends them one after the other.
+const ENDING_SLICE: u64 = 1_000_000;
+/// How long that is taken to go on after the last sign of it, in ns.
+const ENDING_FOR: u64 = 200_000_000;
+/// When a thread of this process was last seen ending, in ns of the monotonic clock.
+static ENDING_AT: AtomicU64 = AtomicU64::new(0);
+
+fn worker_slice() -> u64 {
+    // SYNC: Relaxed: only how soon a thread looks up depends on it.
+    if clock::now().saturating_sub(ENDING_AT.load(Relaxed)) < ENDING_FOR {
+        ENDING_SLICE
+    } else {
+        WORKER_SLICE
+    }
+}
+
+/// The process is about to end its worker threads: those that wait look up more often.
+#[napi]
+pub fn threads_end() {
+    ENDING_AT.store(clock::now(), Relaxed);
+}
 
 fn target(isolate: &Isolate, what: u8, id: f64) -> Result<Target> {
     match what {
@@ -90,7 +112,7 @@ fn wait_for(isolate: &Isolate, targets: &[Target], timeout: f64, interruptible: 
         &isolate.me,
         &lists,
         deadline,
-        worker.then_some(WORKER_SLICE),
+        worker.then_some(&worker_slice),
         || {
             for target in targets {
                 if target.is_ready(isolate)? {
@@ -101,7 +123,11 @@ fn wait_for(isolate: &Isolate, targets: &[Target], timeout: f64, interruptible: 
         },
         || {
             if worker {
-                is_ending(isolate)
+                let ending = is_ending(isolate);
+                if ending {
+                    threads_end();
+                }
+                ending
             } else {
                 interruptible && interrupt::count() != before
             }
