@@ -4,6 +4,7 @@
  */
 
 import { types } from 'node:util'
+import { isLoadedAlike } from './alike.js'
 import type { FunctionDescription, FunctionExtension } from '../codec/extensions.js'
 import { StateError } from '../errors.js'
 import { isClass, type Capture } from './plan.js'
@@ -18,6 +19,7 @@ import { reasonAgainst, refuseAssignment, refuseObstacle, refuseValue } from './
 import { kindOf, knownKind, readSurroundings, subjectOf, type Hint, type Scopes, type Subject } from './subject.js'
 import { cellIdOf, type SharedCells } from './cells.js'
 import { readValue, type Found } from './values.js'
+import type { Place } from './scripts.js'
 import type { Code } from './text.js'
 
 /** What one other process is known to have. Goes with the connection to it, and ends with it. */
@@ -77,7 +79,8 @@ export class Shipment implements FunctionExtension {
   private readonly inFull: ReadonlySet<string> | undefined
 
   /**
-   * @param peer Who receives it; without one, everything is sent in full.
+   * @param peer Who receives it, and can answer; without one, everything is sent in full, and by value what the receiver
+   *   might find changed.
    * @param inFull What the receiver turned out not to have (`IncompleteError`, by its `id`): sent in full, and by value.
    */
   constructor(peer?: Peer, inFull?: Iterable<string>) {
@@ -107,7 +110,7 @@ export class Shipment implements FunctionExtension {
           if (subject.isSettled) return { head: subject.id, body: undefined }
         }
       } else if (known.kind === 'reference') {
-        if (!this.isForced(known.id)) return this.describeReference({ t: 'reference', ...known })
+        if (this.mayRefer(known)) return this.describeReference({ t: 'reference', ...known })
       }
     } else {
       const early = this.describeUnread(fn)
@@ -115,7 +118,7 @@ export class Shipment implements FunctionExtension {
     }
     const kind = kindOf(fn, this.hints?.get(fn))
     if (kind.kind === 'bound') return this.describeBound(fn, kind.id, kind)
-    if (kind.kind === 'reference' && !this.isForced(kind.id)) return this.describeReference({ t: 'reference', id: kind.id, url: kind.url, path: kind.path, hash: kind.hash, commonJs: kind.commonJs })
+    if (kind.kind === 'reference' && this.mayRefer(kind)) return this.describeReference({ t: 'reference', ...kind })
     return this.describeByValue(fn, kind.kind === 'value' ? kind.subject : subjectOf(fn))
   }
 
@@ -136,6 +139,11 @@ export class Shipment implements FunctionExtension {
 
   private isForced(id: string): boolean {
     return this.inFull?.has(id) === true
+  }
+
+  /** A receiver that cannot ask for more is sent a reference only where it is sure to find the same text. */
+  private mayRefer({ id, place }: { readonly id: string, readonly place: Place }): boolean {
+    return !this.isForced(id) && (this.peer !== undefined || isLoadedAlike(place.script))
   }
 
   private isKnown(id: string): boolean {

@@ -41,7 +41,7 @@ export interface Subject {
 
 export type Kind =
   | { readonly kind: 'value', readonly subject: Subject }
-  | { readonly kind: 'reference', readonly id: string, readonly url: string, readonly path: ExportPath, readonly hash: string, readonly commonJs: boolean }
+  | { readonly kind: 'reference', readonly id: string, readonly url: string, readonly path: ExportPath, readonly hash: string, readonly commonJs: boolean, readonly place: Place }
   | { readonly kind: 'bound', readonly id: string, readonly target: AnyFunction, readonly self: unknown, readonly args: readonly unknown[] }
 
 const kinds = new WeakMap<object, Kind>()
@@ -122,7 +122,7 @@ function findKind(fn: AnyFunction, hint: Hint | undefined): Kind {
   const url = place.script.href
   if (url !== null && /^(file|https?):/.test(url) && !isEntry(url)) {
     const path = exportPathOf(fn, place)
-    if (path !== undefined) return { kind: 'reference', id: nextId(), url: place.script.kind === 'module' ? place.script.url : url, path, hash: hashOf(fn), commonJs: place.script.kind !== 'module' }
+    if (path !== undefined) return { kind: 'reference', id: nextId(), url: place.script.kind === 'module' ? place.script.url : url, path, hash: hashOf(fn), commonJs: place.script.kind !== 'module', place }
   }
   return { kind: 'value', subject: subjectAt(fn, place) }
 }
@@ -131,14 +131,8 @@ function findKind(fn: AnyFunction, hint: Hint | undefined): Kind {
 export function subjectOf(fn: AnyFunction): Subject {
   const kind = kindOf(fn)
   if (kind.kind === 'value') return kind.subject
-  let subject = values.get(fn)
-  if (subject === undefined) {
-    const facts = inspect(fn)
-    const place = facts.location === null ? undefined : scriptOf(facts.location)?.at(facts.location.line, facts.location.column)
-    if (place === undefined) throw refuseNative(fn, 'has no text')
-    subject = subjectAt(fn, place)
-  }
-  return subject
+  if (kind.kind === 'reference') return values.get(fn) ?? subjectAt(fn, kind.place)
+  throw refuseNative(fn, 'has no text')
 }
 
 function subjectAt(fn: AnyFunction, place: Place): Subject {
