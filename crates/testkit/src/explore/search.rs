@@ -101,16 +101,10 @@ impl Explorer {
         let memory = Memory::new(BYTES);
         let world = World::new(memory.base().as_ptr() as usize, memory.len(), self.processes);
         let _entered = machine::enter(&world);
-        // A failure with few interruptions reads best: look for one first.
-        let first = self.preemptions.unwrap_or(usize::MAX).min(1);
-        for bound in 0..=first {
-            Self {
-                preemptions: Some(bound),
-                ..self.clone()
-            }
-            .search(scenario, &memory, &world);
-        }
-        let report = self.search(scenario, &memory, &world);
+        let report = match self.search(scenario, &memory, &world) {
+            Ok(report) => report,
+            Err(failure) => panic!("{}", self.simplest(scenario, &memory, &world).unwrap_or(failure)),
+        };
         let bound = self
             .preemptions
             .map_or("all orders".into(), |most| format!("at most {most} preemptions"));
@@ -129,7 +123,20 @@ impl Explorer {
         report
     }
 
-    fn search<S: Scenario>(&self, scenario: &S, memory: &Memory, world: &World) -> Report {
+    /// A failure with few interruptions reads best.
+    fn simplest<S: Scenario>(&self, scenario: &S, memory: &Memory, world: &World) -> Option<String> {
+        (0..3).find_map(|bound| {
+            let preemptions = Some(bound);
+            Self {
+                preemptions,
+                ..self.clone()
+            }
+            .search(scenario, memory, world)
+            .err()
+        })
+    }
+
+    fn search<S: Scenario>(&self, scenario: &S, memory: &Memory, world: &World) -> Result<Report, String> {
         let mut stacks = Vec::new();
         loop {
             world.discovered.set(false);
@@ -148,10 +155,10 @@ impl Explorer {
                 },
                 stacks: std::mem::take(&mut stacks),
             };
-            search.everything();
+            search.everything()?;
             stacks = search.stacks;
             if !world.discovered.get() {
-                return search.report;
+                return Ok(search.report);
             }
         }
     }
@@ -172,13 +179,15 @@ struct Search<'a, S: Scenario> {
 }
 
 impl<S: Scenario> Search<'_, S> {
-    fn everything(&mut self) {
+    /// # Errors
+    /// The first failure, with its trace.
+    fn everything(&mut self) -> Result<(), String> {
         loop {
             let outcome = self.execute();
             if let Err(reason) = outcome
                 && !self.world.discovered.get()
             {
-                self.fail(&reason);
+                return Err(self.trace(&reason));
             }
             self.report.executions += 1;
             self.report.states = self.visited.len();
@@ -190,10 +199,10 @@ impl<S: Scenario> Search<'_, S> {
             );
             // Words that count as private and are not: begin anew rather than finish in vain.
             if self.world.discovered.get() {
-                return;
+                return Ok(());
             }
             let Some((at, untried)) = self.branches.last_mut() else {
-                return;
+                return Ok(());
             };
             self.moves.truncate(*at);
             if let Some(next) = untried.pop() {
@@ -205,8 +214,8 @@ impl<S: Scenario> Search<'_, S> {
         }
     }
 
-    /// Runs the same moves once more, with a trace, and panics with it.
-    fn fail(&mut self, reason: &str) -> ! {
+    /// Runs the same moves once more, and tells what they did.
+    fn trace(&mut self, reason: &str) -> String {
         self.branches.clear();
         *self.world.trace.borrow_mut() = Some(Vec::new());
         let again = self.execute().err();
@@ -216,7 +225,7 @@ impl<S: Scenario> Search<'_, S> {
         } else {
             " (not the same when run again!)"
         };
-        panic!("{}: {reason}{same}\n{}", self.explorer.name, trace.join("\n"));
+        format!("{}: {reason}{same}\n{}", self.explorer.name, trace.join("\n"))
     }
 
     fn execute(&mut self) -> Result<(), String> {
@@ -236,13 +245,12 @@ impl<S: Scenario> Search<'_, S> {
                 .set((member.slot + polyproc_arena::member::NOTES) as usize);
         }
         let mut run = Run::new(self.explorer, self.scenario, world, &family, &shared);
-        run.start(&mut self.stacks)?;
-        let mut outcome = Ok(());
+        let mut outcome = run.start(&mut self.stacks);
         for &next in &self.moves {
-            outcome = run.apply(next);
             if outcome.is_err() {
                 break;
             }
+            outcome = run.apply(next);
         }
         if outcome.is_ok() {
             outcome = self.extend(&mut run);
