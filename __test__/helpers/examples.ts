@@ -49,11 +49,11 @@ export function start(command: string, args: readonly string[]): Running {
       }
     },
     ended: async (ms = 60_000) => {
-      let isLate = false
-      const timer = setTimeout(() => { isLate = true; killAll() }, ms)
+      const late = new AbortController()
+      const timer = setTimeout(() => { late.abort(); killAll() }, ms)
       await closed
       clearTimeout(timer)
-      if (isLate) throw new Error(`killed after ${ms} ms:\n${stdout}${stderr}`)
+      if (late.signal.aborted) throw new Error(`killed after ${ms} ms:\n${stdout}${stderr}`)
       return { code: child.exitCode, signal: child.signalCode, stdout, stderr }
     },
   }
