@@ -11,6 +11,7 @@ const RETRIES: u64 = 3;
 const ACTOR: &str = env!("CARGO_BIN_EXE_polyproc-actor");
 
 /// Kills at all points of the operations, and says for each how many there were.
+#[expect(clippy::print_stdout, reason = "the table is what a person runs this for")]
 fn kill_at_every_point(names: &[&str]) {
     let mut stage = Stage::new(ACTOR);
     let mut faults = Vec::new();
