@@ -4,7 +4,7 @@ import { inspect } from 'node:util'
 import test from 'ava'
 import { ClosedError, Empty, Full, Process, Queue, SerializationError, ShutDown, StateError } from '#src/index.js'
 import { native } from '#src/native.js'
-import { fixture, run, until } from './helpers/programs.js'
+import { run, until } from './helpers/programs.js'
 import { leavesNothing } from './helpers/settled.js'
 
 leavesNothing(test)
@@ -408,5 +408,4 @@ test.serial('the first of a queue’s tickets may be anywhere: counters do not e
     t.is(native.queueSize(id), 0)
     native.queueClose(id)
   }
-  t.truthy(fixture('targets.mjs'))
 })
