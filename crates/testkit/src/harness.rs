@@ -72,6 +72,12 @@ impl Ground {
         command
     }
 
+    /// The value of the variable that leads to the arena.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        self.family.variable()
+    }
+
     /// Starts an actor.
     ///
     /// # Panics

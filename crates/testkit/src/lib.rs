@@ -9,6 +9,8 @@
 //! - [`survivor`]: a process that works on, and answers questions over its pipes;
 //! - [`roles`]: what other actors do;
 //! - [`harness`]: in the test, victims and survivors as they are started and asked.
+//!
+//! And [`scribble`] writes over a populated arena while its operations run.
 
 pub mod explore;
 pub mod family;
@@ -16,4 +18,5 @@ pub mod harness;
 pub mod operations;
 pub mod points_run;
 pub mod roles;
+pub mod scribble;
 pub mod survivor;

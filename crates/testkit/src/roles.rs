@@ -1,11 +1,14 @@
 //! What other actors do: recoverers, producers and consumers of a storm, and those who only hold memory.
 
 use crate::operations::{self, Shape};
+use polyproc_arena::attach::{Family, Limits};
 use polyproc_arena::{Arena, Error, Member, Result, member, process};
 use polyproc_channel::queue::{Put, Queue};
 use polyproc_sys::{clock, proc_info, signal};
 use std::fs::OpenOptions;
 use std::io::{BufRead, Write};
+
+const STEP: u64 = 16 << 20;
 
 /// Looks until nobody is left to be recovered, for at most `ms` milliseconds.
 pub fn until_recovered(arena: &Arena, ms: u64) {
@@ -135,7 +138,10 @@ pub fn hold(
         }
         "abort" => std::process::abort(),
         "segv" => {
-            let _ = signal::kill(proc_info::pid(), 11);
+            // Rust's handler lets the first one pass: a fault would come again at once.
+            for _ in 0..2 {
+                let _ = signal::kill(proc_info::pid(), 11);
+            }
         }
         "exit" => std::process::exit(0),
         _ => {}
@@ -143,6 +149,28 @@ pub fn hold(
     std::thread::sleep(std::time::Duration::from_secs(30));
     drop(own);
     Ok(())
+}
+
+/// A family of its own under whatever limits there are: takes blocks of 16 MiB, writing to each, until
+/// there is no more or `most` bytes are taken, and says how that ended.
+///
+/// # Errors
+/// What making or joining the arena says.
+pub fn alone(most: u64) -> Result<()> {
+    let (arena, me) = Family::find(Some(""))?.join(Limits::default(), None, &[])?;
+    let mut taken = 0;
+    while taken < most {
+        let block = match arena.alloc(&me, STEP) {
+            Ok(block) => block,
+            Err(error @ (Error::OutOfMemory { .. } | Error::System(..))) => {
+                return say(&format!("{taken} bytes, then {}: {error}", error.code()));
+            }
+            Err(error) => return Err(error),
+        };
+        arena.zero(block, STEP)?;
+        taken += STEP;
+    }
+    say(&format!("{taken} bytes"))
 }
 
 /// One line to whoever started this process.

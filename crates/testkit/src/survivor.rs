@@ -14,11 +14,16 @@
 //! work FIRST         500 operations of each kind of work; the other one does as many
 //! end                lets go of the round's queues
 //! private            an object of its own, and a hundred messages through it
+//! find PID           the slot of a process
+//! await SLOT MS      waits for the end of the process in a slot: when it was seen, in ns
+//! forge PID OFFSET   a slot for a process of that pid which began OFFSET ticks later than the one there is
+//! call               wakes the native thread
 //! settled N MS       waits until N processes are left and the books balance: usage, or the faults
 //! ```
 
 use crate::operations::{self, Shape};
 use polyproc_arena::block_on::{Outcome, block_on};
+use polyproc_arena::primitive::Ordering::Relaxed;
 use polyproc_arena::{Arena, Error, Member, Result, check, process, recovery};
 use polyproc_channel::queue::{Put, Queue};
 use polyproc_sys::clock;
@@ -82,6 +87,12 @@ fn obey(arena: &Arena, me: &Member, round: &mut Option<Round>, words: &[&str]) -
             arena.close(me, own.handle)?;
             Ok("done".into())
         }
+        "await" => await_end(arena, me, number(1), number(2)),
+        "find" => Ok(process::all(arena)
+            .find(|(_, state)| u64::from(state.pid) == number(1))
+            .map_or("not there".into(), |(slot, _)| slot.to_string())),
+        "forge" => forge(arena, number(1) as u32, number(2)),
+        "call" => polyproc_arena::watch::call(arena, arena.process_slot()).map(|()| "called".into()),
         "settled" => Ok(settled(arena, number(1), number(2))),
         other => {
             let round_now = round.as_ref().ok_or_else(none)?;
@@ -216,6 +227,29 @@ fn work(arena: &Arena, me: &Member, round: &Round, first: bool) -> Result<String
         arena.close(me, round.t.handle)?;
     }
     Ok(format!("worked {}", (clock::now() - start) / 1000))
+}
+
+fn await_end(arena: &Arena, me: &Member, slot: u64, ms: u64) -> Result<String> {
+    let list = recovery::waiters_of(arena, slot);
+    let end = clock::now() + ms * MS;
+    let ready =
+        || Ok(process::state(arena, slot)?.phase != process::Phase::Live || process::is_dead(arena, slot));
+    match block_on(arena, me, list, Some(end), None, ready, || false)? {
+        Outcome::Ready => Ok(clock::now().to_string()),
+        _ => Ok("timeout".into()),
+    }
+}
+
+/// As if a child had been started whose pid is another process's by now.
+fn forge(arena: &Arena, pid: u32, later: u64) -> Result<String> {
+    let name = process::claim(arena, process::Phase::Starting, pid, 0)?;
+    let slot = name & 0xffff_ffff;
+    let start = polyproc_sys::proc_info::start_time(pid).unwrap_or(0) + later;
+    arena
+        .map
+        .word(arena.layout.process(slot) + process::START)?
+        .store(start, Relaxed);
+    Ok(slot.to_string())
 }
 
 /// Why those that are dead still have their slots.

@@ -7,6 +7,7 @@
 //! child KEY SPOT                 a child of `spawn` or `collect`
 //! produce NAME LOG               puts numbered messages until it is killed, noting each
 //! consume NAME LOG               takes them, noting each
+//! alone BYTES                    takes as much shared memory as it gets, in a family of its own
 //! hold BYTES PRIVATE             joins, touches memory, waits for a line, then ends as that says
 //! ```
 #![allow(
@@ -65,6 +66,7 @@ fn act(words: &[&str]) -> Result<()> {
             roles::consume(arena, &me, name, log)
         }
         ["hold", shared, private] => roles::hold(join, parsed(shared), parsed(private)),
+        ["alone", most] => roles::alone(parsed(most)),
         _ => Err(Error::State(format!("no such role: {words:?}"))),
     }
 }
