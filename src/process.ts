@@ -6,12 +6,12 @@ import { isAbsolute, resolve } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { debuglog, inspect } from 'node:util'
 import { children, currentRecord, setCurrent, settings, type ParentInfo } from './children.js'
-import { ClosedError, StateError } from './errors.js'
+import { ClosedError, SerializationError, StateError } from './errors.js'
 import { programFor, type Stdio } from './launch.js'
 import { hand, send } from './message.js'
 import { call, isMainThread, join, native } from './native.js'
 import { Line, notYet, readiness, timeoutOf, waitSync, What, type Readiness, type SyncWaitOptions, type WaitOptions } from './waiting.js'
-import { entryUrls } from './target/index.js'
+import { entryUrls, privatesAgainst } from './target/index.js'
 
 const log = debuglog('polyproc')
 
@@ -239,6 +239,8 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
     join()
     const options = this.#options
     const program = programFor(options, this.#daemon)
+    const privates = this.constructor === Process ? undefined : privatesAgainst(this.constructor as never, Process as never)
+    if (privates !== undefined) throw new SerializationError(`a ${this.constructor.name} cannot be started: ${privates}`)
     const boot: Boot = {
       name: this.#name,
       daemon: this.#daemon,

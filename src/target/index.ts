@@ -10,7 +10,7 @@ export { describeNamed, Peer, Shipment, setIsHandle, takeForgotten } from './shi
 export { Arrival, canGenerateCode, forget, IncompleteError } from './revive.js'
 export { namespaceOf, needOf, preload, type Need } from './modules.js'
 export { addEntries, entryUrls } from './subject.js'
-export { instances } from './instance.js'
+export { instances, privatesAgainst } from './instance.js'
 export { registerPackage } from './names.js'
 export { hashOf } from './exports.js'
 export { prepare } from './scripts.js'

@@ -32,6 +32,19 @@ function privateNameOf(type: AnyFunction): string | null {
   return found
 }
 
+/**
+ * Why instances of a class cannot be sent, if it or a class that it extends gives them private fields or methods.
+ *
+ * @param base Where to stop: a class whose own private parts do not travel, but are made anew where it arrives.
+ */
+export function privatesAgainst(constructor: AnyFunction, base?: AnyFunction): string | undefined {
+  for (let type: unknown = constructor; typeof type === 'function' && type !== Function.prototype && type !== base; type = Object.getPrototypeOf(type)) {
+    const name = privateNameOf(type as AnyFunction)
+    if (name !== null) return `the private field ${name} of ${(type as AnyFunction).name === '' ? 'its class' : (type as AnyFunction).name} can only be read by the class; send what is needed to make it anew`
+  }
+  return undefined
+}
+
 /** The codec's question about objects that are neither plain nor the language's own. */
 export const instances: InstanceExtension = {
   classOf(value, constructor) {
@@ -40,10 +53,8 @@ export const instances: InstanceExtension = {
     if (typeof constructor !== 'function' || (constructor as { prototype?: unknown }).prototype !== Object.getPrototypeOf(value)) {
       return 'its prototype belongs to no class that could be sent with it; copy what is needed into a plain object'
     }
-    for (let type: unknown = constructor; typeof type === 'function' && type !== Function.prototype; type = Object.getPrototypeOf(type)) {
-      const name = privateNameOf(type as AnyFunction)
-      if (name !== null) return `the private field ${name} of ${(type as AnyFunction).name === '' ? 'its class' : (type as AnyFunction).name} can only be read by the class; send what is needed to make it anew`
-    }
+    const privates = privatesAgainst(constructor as AnyFunction)
+    if (privates !== undefined) return privates
     // An instance of one of Node's classes is made by native code, which setting a prototype does not do.
     const path = nameOf(constructor)
     if (path !== undefined && path[0] !== 'package' && path[0] !== 'global') return 'it belongs to this process; make one where it is needed, or keep one there in perProcess'
