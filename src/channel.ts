@@ -3,6 +3,7 @@
  * that each of them wants.
  */
 
+import { OutOfMemoryError } from './errors.js'
 import { hand, ended, nothing, Put, send, take, Waiting } from './message.js'
 import { call, native } from './native.js'
 import { Line, notYet, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
@@ -122,19 +123,30 @@ export class Channel<S, R> {
 
   /** No more puts; those who wait here look at once. `drop` takes what is left away. */
   shutDown(drop: boolean): void {
-    call(() => { native.queueShutDown(this.#id()) })
+    const shut = (): void => { call(() => { native.queueShutDown(this.#id()) }) }
+    try {
+      shut()
+    } catch (error) {
+      // The end takes a place in the queue, for which there may be no memory: what is dropped makes room.
+      if (!drop || !(error instanceof OutOfMemoryError)) throw error
+      while (this.#drop());
+      shut()
+    }
     if (drop) while (this.#drop());
     this.#getters.advance()
     this.#putters.advance()
   }
 
   #drop(): boolean {
+    const id = this.#id()
+    const size = call(() => native.queueSize(id))
     try {
-      const item = take(this.#id(), false)
+      const item = take(id, false)
       return item !== nothing && item !== ended
-    } catch {
+    } catch (error) {
       // What cannot be read here is gone all the same.
-      return true
+      if (call(() => native.queueSize(id)) < size) return true
+      throw error
     }
   }
 
