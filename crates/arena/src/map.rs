@@ -155,6 +155,8 @@ mod model {
     }
 
     impl Map {
+        /// A model of `len` zeroed bytes. A word and a flag at the same place are two things here.
+        #[must_use]
         pub fn model(len: u64) -> Self {
             Self {
                 words: (0..len / 8).map(|_| Word::new(0)).collect(),
@@ -162,12 +164,20 @@ mod model {
             }
         }
 
+        /// The word at `offset`.
+        ///
+        /// # Errors
+        /// `Corrupt` when it is out of range.
         pub fn word(&self, offset: Offset) -> Result<&Word> {
             self.words
                 .get((offset / 8) as usize)
                 .ok_or(Error::Corrupt("model"))
         }
 
+        /// The flag at `offset`.
+        ///
+        /// # Errors
+        /// `Corrupt` when it is out of range.
         pub fn flag(&self, offset: Offset) -> Result<&Flag> {
             self.flags
                 .get((offset / 4) as usize)

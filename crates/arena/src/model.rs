@@ -155,6 +155,8 @@ macro_rules! atomic {
                 self.0.swap(value, as_both(order))
             }
 
+            /// # Errors
+            /// What stood there instead of `expected`.
             #[track_caller]
             pub fn compare_exchange(
                 &self,
