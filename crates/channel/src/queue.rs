@@ -676,7 +676,8 @@ impl Queue {
         Ok(tail.saturating_sub(head) < self.most)
     }
 
-    /// Messages in the queue, those given back included. Exact when nobody is putting or getting.
+    /// Messages in the queue, those given back included. Exact when nobody is putting or getting; after a
+    /// producer was killed in the middle of a put its place counts until those before it have been taken.
     ///
     /// # Errors
     /// `Corrupt`.
