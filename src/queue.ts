@@ -195,7 +195,7 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
     return item === notYet ? undefined : item
   }
 
-  /** Items in the queue; exact while nobody puts or gets. */
+  /** Items in the queue; exact while nobody puts or gets, and no producer was killed in the middle of a put. */
   qsize(): number {
     return call(() => native.queueSize(this.#id()))
   }
