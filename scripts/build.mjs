@@ -4,13 +4,15 @@
 //   node scripts/build.mjs [native] [ts] [test] [--force] [--debug] [--loose]
 //
 // Without a part named: all of them. `native` is the addon with its generated index.js and
-// index.d.ts (`--debug` without optimisation), `ts` is src/ -> dist/ (`--loose` goes on in spite of type errors), `test` is __test__/, bench/ and examples/ -> build/.
+// index.d.ts (`--debug` without optimisation), `ts` is src/ -> dist/: declarations by the compiler, one file of
+// JavaScript by bundle.mjs (`--loose` goes on in spite of type errors), `test` is __test__/, bench/ and examples/ -> build/.
 
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildSync } from 'esbuild'
+import { bundle } from './bundle.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const stamp = part => join(root, 'build', `.${part}.stamp`)
@@ -80,13 +82,14 @@ export function buildNative(options) {
 }
 
 export function buildTs(options) {
-  part('ts', ['src', 'tsconfig.json', 'tsconfig.build.json', 'index.d.ts'], ['dist/index.js'], options, () => {
+  part('ts', ['src', 'tsconfig.json', 'tsconfig.types.json', 'index.d.ts', 'scripts/bundle.mjs'], ['dist/polyproc.js'], options, () => {
     if (options.force) rmSync(join(root, 'dist'), { recursive: true, force: true })
     if (options.force || !existsSync(join(root, 'dist'))) {
       rmSync(join(root, 'build', 'dist.tsbuildinfo'), { force: true })
     }
-    if (options.loose) spawnSync(bin('tsc'), ['-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' })
-    else run(bin('tsc'), ['-p', 'tsconfig.build.json'])
+    if (options.loose) spawnSync(bin('tsc'), ['-p', 'tsconfig.types.json'], { cwd: root, stdio: 'inherit' })
+    else run(bin('tsc'), ['-p', 'tsconfig.types.json'])
+    bundle(root)
   })
 }
 

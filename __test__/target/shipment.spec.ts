@@ -166,7 +166,7 @@ test('--permission: a clear error', t => {
   const { stderr } = program({
     'main.js': 'const k = 1; import { encode } from ' + JSON.stringify(new URL('../../../dist/codec/index.js', import.meta.url).href)
       + '; import { Shipment } from ' + JSON.stringify(new URL('../../../dist/target/index.js', import.meta.url).href) + '; encode(() => k, { fn: new Shipment() })',
-  }, ['--experimental-permission', '--allow-fs-read=*'])
+  }, ['--experimental-permission', '--allow-fs-read=*', '--allow-addons'])
   t.regex(stderr, /SerializationError: .*inspector, which Node's permission model \(--permission\) refuses: export it from a module other than the entry/)
 })
 

@@ -1,0 +1,81 @@
+/**
+ * What a child does: takes the boot message that its parent left in shared memory, becomes the process that it describes,
+ * and runs it. An error that nothing catches ends it with its stack on stderr and exit code 1.
+ */
+
+import { readFileSync, writeSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { inspect } from 'node:util'
+import * as polyproc from './index.js'
+import { call, join, native } from './native.js'
+import { needs, read } from './message.js'
+import { enter, type Boot, type ModuleTarget, type Process } from './process.js'
+import { addEntries, preload, registerPackage } from './target/index.js'
+
+/** Writes an error as Node does for what nothing catches: where it was thrown, the line, the stack. */
+function report(error: unknown): void {
+  const text = error instanceof Error ? `${sourceLine(error.stack)}${inspect(error)}` : `Uncaught ${inspect(error)}`
+  try {
+    writeSync(2, `${text}\n\nNode.js ${process.version}\n`)
+  } catch {
+    // stderr is closed: there is nobody to tell.
+  }
+}
+
+function sourceLine(stack: string | undefined): string {
+  const place = /\(?((?:file:\/\/)?\/[^()\n]+?):(\d+):(\d+)\)?$/m.exec(stack ?? '')
+  if (place === null) return ''
+  const [, file = '', line = '0', column = '0'] = place
+  try {
+    const text = readFileSync(file.startsWith('file:') ? fileURLToPath(file) : file, 'utf8').split('\n')[Number(line) - 1]
+    return text === undefined ? '' : `${file}:${line}\n${text}\n${' '.repeat(Math.max(0, Number(column) - 1))}^\n\n`
+  } catch {
+    return ''
+  }
+}
+
+/** Ends the process as an uncaught error does; a listener of `uncaughtException` may still want it. */
+function crash(error: unknown): void {
+  if (process.listenerCount('uncaughtException') > 0) {
+    process.nextTick(() => { throw error })
+    return
+  }
+  report(error)
+  process.exit(1)
+}
+
+async function load({ module, export: name = 'default' }: ModuleTarget): Promise<(...args: unknown[]) => unknown> {
+  const namespace = await import(String(module)) as Record<string, unknown>
+  let found: unknown = namespace
+  for (const part of name.split('.')) found = (found as Record<string, unknown> | null | undefined)?.[part]
+  if (typeof found !== 'function') throw new TypeError(`${String(module)} does not export a function ${name}`)
+  return found as (...args: unknown[]) => unknown
+}
+
+async function begin(): Promise<() => unknown> {
+  registerPackage(polyproc)
+  join()
+  const received = call(() => native.processBoot())
+  if (received === null || received === undefined) throw new polyproc.StateError('this process was not given anything to run: its parent ended before it had begun')
+  const loading = preload(needs(received, true))
+  if (loading !== undefined) await loading
+  const boot = read(received, true) as Boot
+  addEntries(boot.entries)
+  process.argv.splice(1, Infinity, ...boot.argv)
+  const self: Process = enter(boot)
+  const { target, args } = boot
+  if (target === null || typeof target === 'function') return () => self.run()
+  const fn = await load(target)
+  return () => fn(...args)
+}
+
+/** Becomes the process that the parent described, and runs it. */
+export function runChild(): void {
+  begin().then(run => {
+    // Outside the promise, so that what it throws is an uncaught error like any other.
+    setImmediate(() => {
+      const result = run()
+      if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') (result as PromiseLike<unknown>).then(undefined, crash)
+    })
+  }, crash)
+}
