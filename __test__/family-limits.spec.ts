@@ -1,13 +1,12 @@
 // Limits: of the family's own, and of the system. What does not fit is a typed error that says what to do; never a signal.
 
 import test from 'ava'
-import { run } from './helpers/programs.js'
+import { fixture, run } from './helpers/programs.js'
 
 const node = `exec "${process.execPath}"`
 
 /** Runs a fixture in a shell that has limited itself. */
-async function limited(limits: string, file: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): ReturnType<typeof run> {
-  const { fixture } = await import('./helpers/programs.js')
+function limited(limits: string, file: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): ReturnType<typeof run> {
   return run('', [], { command: ['sh', '-c', `${limits}; ${node} "${fixture(file)}" ${args.join(' ')}`], env })
 }
 
