@@ -310,11 +310,14 @@ impl Arena {
         let _ = crate::watch::call(self, self.process_slot());
     }
 
-    /// Frees what [`Arena::reclaim`] left to the native thread.
-    pub(crate) fn free_orphans(&self, native: &Member) {
-        for block in std::mem::take(&mut *locked(&self.local.orphans)) {
+    /// Frees what [`Arena::reclaim`] and [`Arena::free`] left to the native thread. False when something
+    /// has to be tried again.
+    pub(crate) fn free_orphans(&self, native: &Member) -> bool {
+        let blocks = std::mem::take(&mut *locked(&self.local.orphans));
+        for block in blocks {
             let _ = self.free(native, block);
         }
+        locked(&self.local.orphans).is_empty()
     }
 
     /// Reads a word that holds an offset: 0, or a place in the arena. So adding to it cannot overflow.

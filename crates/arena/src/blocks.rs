@@ -226,11 +226,22 @@ impl Arena {
         Ok(from.pass(self.map.word(place.side)?, to))
     }
 
-    /// Frees a block that `me` owns, letting go of the handles in it.
+    /// Frees a block that `me` owns, letting go of the handles in it. The native thread, which does not
+    /// wait for a section that somebody stopped in, comes back to it later.
     ///
     /// # Errors
     /// `Corrupt` when `me` does not own it.
     pub fn free(&self, me: &Member, block: Offset) -> Result<()> {
+        match self.free_now(me, block) {
+            Err(Error::Busy) if self.native() == Some(me.name) => {
+                locked(&self.local.orphans).push(block);
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn free_now(&self, me: &Member, block: Offset) -> Result<()> {
         let place = self.place(block)?;
         let word = self.map.word(place.side)?;
         let side = Side::of(word);

@@ -500,10 +500,10 @@ impl Arena {
         }
         let count = self.layout.object(handle.index) + IN_FLIGHT;
         let copies = self.map.word(count)?.load(Relaxed);
-        guard.commit(&[
-            (count, copies + 1),
-            (pin_entry(block, entry), handle.word() | PINNED),
-        ])
+        let more = copies
+            .checked_add(1)
+            .ok_or(Error::Corrupt("an object has more copies than can be"))?;
+        guard.commit(&[(count, more), (pin_entry(block, entry), handle.word() | PINNED)])
     }
 
     /// Takes a copy out of a message block's handle table.

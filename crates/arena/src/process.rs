@@ -161,6 +161,13 @@ pub fn claim(arena: &Arena, phase: Phase, pid: u32, creator: u64) -> Result<u64>
             continue;
         }
         arena.raise(header::PROCESSES_HIGH, slot + 1)?;
+        // The last holder's time must not stand beside our pid, not for a moment: who saw it would take
+        // the pid for recycled. If another claims the slot meanwhile, its own time is left alone.
+        let start = arena.map.word(at + START)?;
+        let before = start.load(Relaxed);
+        if before != 0 {
+            let _ = start.cas(before, 0);
+        }
         let generation = old.generation.wrapping_add(1).max(1);
         // SYNC: SeqCst CAS acquires what recovery released when it freed the slot.
         if word

@@ -52,10 +52,10 @@ pub fn start(arena: &'static Arena, process: u64) -> Result<()> {
                 for slot in told {
                     let _ = arena.wake_all(&native, recovery::waiters_of(arena, slot));
                 }
-                arena.free_orphans(&native);
+                let freed = arena.free_orphans(&native);
                 let _ = relay(arena);
                 let trim = arena.trim_when_idle(&native).unwrap_or(None);
-                let again = (!complete).then(|| clock::now() + AGAIN);
+                let again = (!complete || !freed).then(|| clock::now() + AGAIN);
                 let _ = wait(arena, rung, trim.into_iter().chain(again).min(), complete);
             }
         }
