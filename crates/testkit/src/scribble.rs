@@ -111,7 +111,7 @@ fn install() {
 
 /// Changes one place; reading and writing go around the hook.
 fn apply(map: &Map, scribble: Scribble) {
-    let place = scribble.place % (BYTES as u64) & !7;
+    let place = scribble.place % (BYTES as u64) / 8 * 8;
     let armed = UNTIL.replace(u64::MAX);
     if let Ok(word) = map.word(place) {
         let seen = word.load(Relaxed);
@@ -123,12 +123,12 @@ fn apply(map: &Map, scribble: Scribble) {
             7 => seen.wrapping_add(1),
             8 => seen.wrapping_sub(1),
             9 => BYTES as u64 - (scribble.other & 0xff),
-            10 => scribble.other % (BYTES as u64) & !7,
-            11 => seen << 32 | seen >> 32,
+            10 => scribble.other % (BYTES as u64) / 8 * 8,
+            11 => seen.rotate_left(32),
             12 => scribble.other & 0xffff,
             13 => u64::from(u32::MAX) - (scribble.other & 3),
             _ => {
-                let other = scribble.other % (BYTES as u64) & !7;
+                let other = scribble.other % (BYTES as u64) / 8 * 8;
                 let Ok(other) = map.word(other) else { return };
                 let value = other.load(Relaxed);
                 other.store(seen, Relaxed);

@@ -1,5 +1,6 @@
 //! Every write to shared memory, in every operation: a real process is killed right before it and right
 //! after it, in its main thread and in a worker thread, and those that are left go on.
+#![allow(clippy::print_stdout, reason = "what was counted and measured is shown")]
 
 use polyproc_testkit::harness::{Ground, Stage, chaos, choose};
 use polyproc_testkit::operations;

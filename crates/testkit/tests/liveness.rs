@@ -1,4 +1,5 @@
 //! Who is alive: how soon an end is seen, who counts as ended, and what limits of the system lead to.
+#![allow(clippy::print_stdout, reason = "what was counted and measured is shown")]
 
 use polyproc_testkit::harness::{Actor, Ground, PATIENCE, chaos};
 use polyproc_testkit::points_run::KILL;

@@ -2,6 +2,7 @@
 //!
 //! The two survivors are stopped meanwhile, so that exactly the chosen recoverer finds the dead; then
 //! they go on and have to finish what it left.
+#![allow(clippy::print_stdout, reason = "what was counted and measured is shown")]
 
 use polyproc_testkit::harness::{Stage, chaos, choose};
 use polyproc_testkit::operations;

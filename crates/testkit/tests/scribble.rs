@@ -1,6 +1,7 @@
 //! The bounded form of the fuzz target in `fuzz/`: its corpus, and inputs from a seeded generator.
 //!
 //! `POLYPROC_SCRIBBLES` sets how many, `POLYPROC_SEED` where the generator begins.
+#![allow(clippy::print_stdout, reason = "what was counted and measured is shown")]
 
 use polyproc_testkit::scribble::Ground;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -2,6 +2,7 @@
 //!
 //! Every put that has returned is delivered exactly once, unless the consumer that took it was killed
 //! before it could note it; nobody sleeps while there is work; in the end the books balance.
+#![allow(clippy::print_stdout, reason = "what was counted and measured is shown")]
 
 use polyproc_testkit::harness::{Actor, Ground, PATIENCE, chaos};
 use std::collections::HashMap;
