@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url'
 import { isAbsolute } from 'node:path'
 import { withScripts, type Location } from './inspector.js'
 import { analyse, type Analysis } from './scopes.js'
-import { parse, type AnyNode, type ClassNode, type FunctionNode, type MethodDefinition, type Program, type Property, type ScriptKind } from './syntax.js'
+import { childrenOf, parse, type AnyNode, type ClassNode, type FunctionNode, type MethodDefinition, type Program, type Property, type ScriptKind } from './syntax.js'
 
 /** A function or class in the text of a script. */
 export interface Place {
@@ -140,11 +140,7 @@ export class Script {
       } else if (node.type === 'Property' && (node.method || node.kind !== 'init')) {
         found.set(node.value, { node: node, home: null })
       }
-      for (const value of Object.values(node) as unknown[]) {
-        if (Array.isArray(value)) {
-          for (const item of value) if (typeof (item as AnyNode | null)?.type === 'string') search(item as AnyNode)
-        } else if (typeof (value as AnyNode | null)?.type === 'string') search(value as AnyNode)
-      }
+      for (const child of childrenOf(node)) search(child)
     }
     search(this.program)
     Object.defineProperty(this, 'methods', { value: found })

@@ -36,13 +36,22 @@ export function parse(text: string, kind: ScriptKind): acorn.Program {
   })
 }
 
+const none: readonly never[] = []
+
 /** Every node directly below another, in the order of the text as far as the tree keeps it. */
-export function* childrenOf(node: acorn.AnyNode): Generator<acorn.AnyNode> {
-  for (const value of Object.values(node) as unknown[]) {
+export function childrenOf(node: acorn.AnyNode): readonly acorn.AnyNode[] {
+  // Half of all nodes are names and constants, which have nothing below.
+  if (node.type === 'Identifier' || node.type === 'Literal') return none
+  const children: acorn.AnyNode[] = []
+  // Faster than a list of the values: a node's properties are all its own.
+  for (const key in node) {
+    const value = (node as unknown as Record<string, unknown>)[key]
+    if (typeof value !== 'object' || value === null) continue
     if (Array.isArray(value)) {
-      for (const item of value) if (isNode(item)) yield item
-    } else if (isNode(value)) yield value
+      for (const item of value) if (isNode(item)) children.push(item)
+    } else if (isNode(value)) children.push(value)
   }
+  return children
 }
 
 function isNode(value: unknown): value is acorn.AnyNode {
