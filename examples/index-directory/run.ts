@@ -3,7 +3,7 @@
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { Process, Queue } from 'polyproc'
 import { readBatch, type Report, type Tally } from './tally.js'
-import { walk, type Batch, type Walk } from './walk.js'
+import { handOut, walk, type Batch, type Walk } from './walk.js'
 import { work } from './worker.js'
 
 /** Told how the job goes on. */
@@ -37,7 +37,7 @@ export async function runProcesses(root: string, workers: number, tally: Tally, 
   const found = walk(root)
   for (const path of found.unreadable) tally.found.unreadable.push(path)
   onWalk(found)
-  for (const batch of found.batches) todo.putNowait(batch)
+  for (const batch of handOut(found.batches)) todo.putNowait(batch)
   todo.shutdown()
 
   const ended = Promise.all(processes.map(worker => worker.join())).then(() => { done.shutdown() })

@@ -33,6 +33,12 @@ export function reasonOf(error: unknown): string {
   return (error as NodeJS.ErrnoException).code ?? String(error)
 }
 
+/** The order in which to hand them out: a file larger than a batch first, or one process is left alone with it at the end. */
+export function handOut(batches: readonly Batch[]): Batch[] {
+  const isLarge = (batch: Batch): boolean => batch.bytes > BATCH_BYTES
+  return [...batches.filter(isLarge), ...batches.filter(batch => !isLarge(batch))]
+}
+
 /** Walks the directory, in order of name. An entry that cannot be looked at is told of and left out. */
 export function walk(root: string): Walk {
   const found: Walk = { batches: [], files: 0, bytes: 0, unreadable: [] }
