@@ -8,7 +8,7 @@ import {
 import { leavesNothing } from './helpers/settled.js'
 
 leavesNothing(test)
-const soon = { timeout: 10_000 }
+const soon = { timeout: 30_000 }
 
 test.serial('PIPE-01 values, bytes and end of file over a duplex pipe to an echo child', async t => {
   const [here, there] = Pipe()

@@ -8,7 +8,7 @@ import { exitWith, forever, spin } from './fixtures/targets.mjs'
 
 leavesNothing(test)
 
-const soon = { timeout: 10_000 }
+const soon = { timeout: 30_000 }
 
 interface Outcome { code: number | null, signal: string | null, out: string, err: string }
 
@@ -69,7 +69,7 @@ test.serial('PROC-12 a grandchild sees its parent end, and lives on', async t =>
         target: async (up: Queue) => {
           const above = parentProcess()
           up.putSync(['before', above?.isAlive(), process.pid])
-          const joined = await above?.join({ timeout: 10_000 })
+          const joined = await above?.join({ timeout: 30_000 })
           up.putSync(['after', joined, above?.isAlive(), above?.joinSync({ timeout: 0 })])
         }, args: [to],
       }).start()

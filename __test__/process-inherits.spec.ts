@@ -9,7 +9,7 @@ import { leavesNothing } from './helpers/settled.js'
 
 leavesNothing(test)
 
-const soon = { timeout: 10_000 }
+const soon = { timeout: 30_000 }
 
 /** What `ask` gives in a child with those options. */
 async function answer<R>(t: ExecutionContext, ask: () => R, options: ConstructorParameters<typeof Process>[0] = {}): Promise<R> {

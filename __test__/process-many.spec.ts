@@ -58,6 +58,6 @@ test.serial('PROC-17 siblings alive at once have the same descriptors: none leak
   while (seen.length < 5) seen.push((await counts.get({ timeout: 20_000 })).split(' ').length)
   t.is(new Set(seen).size, 1, seen.join(' '))
   for (const _ of all) go.putNowait(1)
-  for (const child of all) t.true(await child.join({ timeout: 10_000 }))
+  for (const child of all) t.true(await child.join({ timeout: 30_000 }))
   t.deepEqual(native.checkFamily(), [])
 })

@@ -9,7 +9,7 @@ import { forever, report } from './fixtures/targets.mjs'
 
 leavesNothing(test)
 
-const soon = { timeout: 10_000 }
+const soon = { timeout: 30_000 }
 
 interface Report { args: unknown[], name: string, daemon: boolean, pid: number, real: number, authKey: Uint8Array, alive: boolean }
 

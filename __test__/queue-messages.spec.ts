@@ -8,7 +8,7 @@ import { collect, leavesNothing } from './helpers/settled.js'
 
 leavesNothing(test)
 
-const soon = { timeout: 10_000 }
+const soon = { timeout: 30_000 }
 
 test.serial('queues travel inside messages, nested, also inside messages that wait in queues inside messages', async t => {
   const before = memoryUsage().objects

@@ -9,7 +9,7 @@ import { leavesNothing } from './helpers/settled.js'
 
 leavesNothing(test)
 
-const soon = { timeout: 10_000 }
+const soon = { timeout: 30_000 }
 
 /** Asserts that `fn` takes as long as a timeout of 200 ms. */
 async function takes200(t: { true(value: boolean, message?: string): unknown }, fn: () => unknown): Promise<void> {

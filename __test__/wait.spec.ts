@@ -5,7 +5,7 @@ import { ClosedError, Pipe, Process, Queue, SimpleQueue, wait, waitSync, type Co
 import { leavesNothing } from './helpers/settled.js'
 
 leavesNothing(test)
-const soon = { timeout: 10_000 }
+const soon = { timeout: 30_000 }
 
 for (const slow of [false, true]) {
   test.serial(`WAIT-0${slow ? 2 : 1} four pipes${slow ? ' with delays' : ''}: every message once, and each end of file`, async t => {

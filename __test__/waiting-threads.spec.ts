@@ -98,7 +98,7 @@ test.serial('threads and main threads of two processes serve one queue; every it
   const count = 3000
   const sending = (async () => { for (let k = 0; k < count; k += 1) await jobs.put(k) })()
   const seen = new Set<number>()
-  for (let k = 0; k < count; k += 1) seen.add(await results.get({ timeout: 10_000 }))
+  for (let k = 0; k < count; k += 1) seen.add(await results.get({ timeout: 30_000 }))
   await sending
   t.is(seen.size, count)
   for (const _ of workers) jobs.putNowait('end' as never)

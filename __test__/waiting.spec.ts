@@ -8,7 +8,7 @@ import { leavesNothing } from './helpers/settled.js'
 
 leavesNothing(test)
 
-const soon = { timeout: 10_000 }
+const soon = { timeout: 30_000 }
 
 interface Ticking { who: string, ticks: number, items: number, seconds: number, cpu: NodeJS.CpuUsage }
 
