@@ -4,7 +4,9 @@ import { setImmediate, setTimeout } from 'node:timers/promises'
 import { Process, Queue } from 'polyproc'
 import { readBatch, type Report, type Tally } from './tally.js'
 import { handOut, walk, type Batch, type Walk } from './walk.js'
-import { work } from './worker.js'
+
+/** By name: to find where a function stands takes as long as to read a hundred files, and the workers are waited for. */
+const worker = { module: new URL('worker.js', import.meta.url), export: 'work' }
 
 /** Told how the job goes on. */
 export interface Listener {
@@ -33,7 +35,7 @@ export async function runProcesses(root: string, workers: number, tally: Tally, 
   using done = new Queue<Report>()
   // Daemons: whatever becomes of this process, they do not outlive it. They boot while it walks.
   const processes = Array.from({ length: workers }, (_, k) =>
-    new Process({ name: `indexer-${k + 1}`, target: work, args: [root, todo, done], daemon: true }).start())
+    new Process({ name: `indexer-${k + 1}`, target: worker, args: [root, todo, done], daemon: true }).start())
   const found = walk(root)
   for (const path of found.unreadable) tally.found.unreadable.push(path)
   onWalk(found)
