@@ -13,7 +13,7 @@ leavesNothing(test)
 
 type How = 'getSync' | 'get' | 'both' | 'report' | 'echo' | 'echo sync' | 'hold'
 
-async function begin(how: How, ...queues: Queue<any>[]): Promise<Worker> {
+async function begin(how: How, ...queues: Queue[]): Promise<Worker> {
   const worker = new Worker(fixture('thread.mjs'), { workerData: { how, tokens: queues.map(toToken) } })
   await once(worker, 'message')
   return worker
