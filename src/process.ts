@@ -226,7 +226,7 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
   }
 
   /**
-   * Starts the process; returns once it exists (`pid` is set), some 0.1 ms whatever the size of this heap.
+   * Starts the process; returns once it exists (`pid` is set), in under a millisecond whatever the size of this heap.
    *
    * @throws {@link StateError} when it has been started; {@link SerializationError} for a target, argument or field that
    * cannot be sent; an error of the file system for an `execPath` or `cwd` that is not there.
