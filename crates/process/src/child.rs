@@ -61,7 +61,7 @@ impl Child {
 
 const KILL: i32 = 9;
 
-/// Starts a program in a process of its own and returns once the kernel has made the process: some 20 µs,
+/// Starts a program in a process of its own and returns once the kernel has made the process: 50 to 100 µs,
 /// whatever the size of this one's heap and however busy the machine is. Whether its program can be run
 /// shows later, in [`Exit::exec_error`]. Descriptors in the request may be closed after the return.
 ///
