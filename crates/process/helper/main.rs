@@ -14,7 +14,8 @@ fn main() {
         Some("family") => {
             report(start("/bin/sh", &["sh", "-c", "while :; do :; done"], true));
             report(start(&own_path(), &["helper", "daemon"], true));
-            report(start("/bin/sleep", &["sleep", "30"], false));
+            // Told with a minus, since it cannot be told from the others until it runs its program.
+            println!("-{}", start("/bin/sleep", &["sleep", "30"], false));
         }
         // The same from a thread that ends at once, while the process goes on.
         Some("thread") => {
