@@ -7,6 +7,7 @@
 //   when     'always' (default), or 'chaos': only by `npm run chaos`
 //   counts   reads { passed, failed } from the suite's output, or null where it cannot tell;
 //            then the exit status counts as one case
+//   names    reads the names of the tests that failed from the output (optional)
 //   timeout  seconds after which it is killed and counts as failed (default 600)
 
 /** Sums the `test result:` lines of every test binary that cargo ran. */
@@ -20,6 +21,16 @@ export function cargoCounts(output) {
     failed += Number(bad)
   }
   return seen ? { passed, failed } : null
+}
+
+/** The tests that cargo's test binaries name as failed. */
+export function cargoNames(output) {
+  return [...output.matchAll(/^test (.+) \.\.\. FAILED$/gm)].map(([, name]) => name)
+}
+
+/** The tests that the Test Anything Protocol names as failed. */
+export function tapNames(output) {
+  return [...output.matchAll(/^not ok \d+ - (.*)$/gm)].map(([, name]) => name)
 }
 
 /** Reads the Test Anything Protocol: its closing counts, which know of tests that never ran, or else its lines. */
@@ -44,6 +55,7 @@ export const suites = [
     name: 'cargo',
     command: ['cargo', 'test', '--workspace', '--exclude', 'polyproc-binding', '--no-fail-fast'],
     counts: cargoCounts,
+    names: cargoNames,
     timeout: long ? 7200 : 900,
   },
   {
@@ -52,13 +64,17 @@ export const suites = [
     command: ['cargo', 'test', '-p', 'polyproc-arena', '-p', 'polyproc-channel', '--no-fail-fast', '--test', 'loom_*'],
     env: { RUSTFLAGS: '--cfg loom', CARGO_TARGET_DIR: 'target/loom' },
     counts: cargoCounts,
+    names: cargoNames,
     timeout: 600,
   },
   {
     // Every order of the protocols' steps, with kill as a move.
     name: 'explorer',
+    // Some tests are about faults that it must find: their panics are no news, a real one tells the steps that led to it.
+    env: { RUST_BACKTRACE: '0' },
     command: ['cargo', 'test', '-p', 'polyproc-testkit', '--features', 'explore', '--test', 'explore', '--', '--nocapture'],
     counts: cargoCounts,
+    names: cargoNames,
     timeout: 900,
   },
   {
@@ -66,6 +82,7 @@ export const suites = [
     command: ['node_modules/.bin/ava', '--tap'],
     needs: ['native', 'ts', 'test'],
     counts: tapCounts,
+    names: tapNames,
     timeout: 900,
   },
 ]

@@ -63,7 +63,7 @@ function run(suite) {
       const counts = suite.counts?.(output) ?? { passed: status === 0 ? 1 : 0, failed: status === 0 ? 0 : 1 }
       // A suite that fails without naming a test (it did not compile, it was killed) is one failure.
       if (status !== 0 && counts.failed === 0) counts.failed = 1
-      resolve({ name: suite.name, seconds: (Date.now() - started) / 1000, ...counts })
+      resolve({ name: suite.name, seconds: (Date.now() - started) / 1000, names: suite.names?.(output) ?? [], ...counts })
     })
   })
 }
@@ -81,6 +81,8 @@ for (const suite of chosen) {
   passed += result.passed
   failed += result.failed
   lines.push(`${result.name}: ${result.passed} passed, ${result.failed} failed (${result.seconds.toFixed(1)} s)`)
+  // Again here, at the end, where they are seen.
+  lines.push(...result.names.map(name => `  failed: ${name}`))
 }
 console.log(`\n${lines.join('\n')}`)
 console.log(`${passed} passed, ${failed} failed`)
