@@ -155,7 +155,7 @@ fn check_objects(arena: &Arena, report: &mut Report) -> Result<()> {
             }
         }
         check_section(arena, at + object::SECTION, &format!("object {index}"), report)?;
-        for list in [object::LIST_A, object::LIST_B] {
+        for list in object::LISTS {
             check_list(arena, index, at + list, report)?;
         }
     }

@@ -13,7 +13,8 @@
 //! +48   hash      of the name
 //! +64   holders   eight words, one bit a process
 //! +128  lists     two waiter lists
-//! +192  words     eight words of the kind's own
+//! +192  words     five words of the kind's own
+//! +232  list      a third waiter list
 //! +256  section   guards all of this
 //! ```
 //!
@@ -63,7 +64,11 @@ pub const LIST_B: Offset = 160;
 /// Words of the kind's own.
 pub const WORDS: Offset = 192;
 /// How many.
-pub const WORDS_LEN: u64 = 8;
+pub const WORDS_LEN: u64 = 5;
+/// Third waiter list.
+pub const LIST_C: Offset = 232;
+/// All waiter lists.
+pub const LISTS: [Offset; 3] = [LIST_A, LIST_B, LIST_C];
 /// The section.
 pub const SECTION: Offset = 256;
 /// In an entry of a message's handle table: counted in the object's `in flight`.
@@ -82,6 +87,16 @@ pub trait Kind: Sync {
     /// # Errors
     /// `Corrupt`.
     fn recover(&self, arena: &Arena, me: &Member, dead: crate::Name, object: u64, ticket: u64) -> Result<()>;
+    /// Takes back what an ended member still had of the object: a lock that it held, items that it had in
+    /// hand. Called for every live object of the kind, whether or not the member noted it, before its slot
+    /// is used again; the object may be destroyed meanwhile by others, and everything is called again after
+    /// a crash half-way. True when those who wait for the object must look again.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Busy`.
+    fn forsake(&self, _arena: &Arena, _me: &Member, _dead: crate::Name, _object: u64) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// What an object can be.
@@ -556,6 +571,31 @@ impl Arena {
             );
         }
         Ok(handles)
+    }
+
+    /// Takes back what the ended members `dead` had of any object.
+    ///
+    /// # Errors
+    /// `Busy` when a section could not be entered in time.
+    pub(crate) fn forsake_objects(&self, me: &Member, dead: &[crate::Name]) -> Result<()> {
+        let high = self.mark(header::OBJECTS_HIGH, self.layout.objects_len);
+        let mut outcome = Ok(());
+        for index in 1..high {
+            if self.object_state(index)?.phase != Phase::Live {
+                continue;
+            }
+            let Some(Some(kind)) = self.kinds.get(self.object_kind(index)?) else {
+                continue;
+            };
+            for name in dead {
+                match kind.forsake(self, me, *name, index) {
+                    Ok(false) => {}
+                    Ok(true) => self.rouse(me, self.section_of(index))?,
+                    Err(error) => outcome = Err(error),
+                }
+            }
+        }
+        outcome
     }
 
     /// Clears the bit of a dead process on every object, and goes on with what the member slot `slots`

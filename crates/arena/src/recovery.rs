@@ -8,8 +8,8 @@
 //! in a section keeps the slot from being re-issued: it then wakes up in the world that it left.
 //!
 //! The order matters: sections first (a committed log may still have to be applied), then the operation
-//! under way, then waiter records, then objects, and owned blocks last (whatever still refers to one has
-//! been settled by then). A section that cannot be entered within 20 ms is left for another round, and
+//! under way, then waiter records, then what the dead had of objects ([`object::Kind::forsake`]), then the
+//! objects, and owned blocks last (whatever still refers to one has been settled by then). A section that cannot be entered within 20 ms is left for another round, and
 //! everything after it that depends on it too.
 //!
 //! # What a crash leaves
@@ -79,6 +79,7 @@ pub fn recover_process(arena: &Arena, me: &Member, slot: u64) -> Result<()> {
     for name in &members {
         note(settle(arena, me, *name));
     }
+    note(arena.forsake_objects(me, &members));
     let slots: Vec<u64> = members.iter().map(|name| name.slot()).collect();
     note(arena.recover_objects(me, Some(slot), &slots, &valid));
     note(free_boot(arena, me, slot, &valid));
@@ -108,6 +109,7 @@ pub fn recover_process(arena: &Arena, me: &Member, slot: u64) -> Result<()> {
 /// `Busy` when something has to be tried again.
 pub fn recover_member(arena: &Arena, me: &Member, dead: Name) -> Result<()> {
     settle(arena, me, dead)?;
+    arena.forsake_objects(me, &[dead])?;
     arena.recover_objects(me, None, &[dead.slot()], &|| is_ended(arena, dead))?;
     arena.sweep(me, dead)?;
     free_member(arena, dead)

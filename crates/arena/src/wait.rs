@@ -357,7 +357,7 @@ impl Arena {
         let (objects, processes) = (layout.objects, layout.processes);
         if section >= objects && section < layout.object(layout.objects_len) {
             let at = layout.object((section - objects) / layout::OBJECT);
-            [object::LIST_A, object::LIST_B]
+            object::LISTS
                 .map(|list| List {
                     at: at + list,
                     section,
