@@ -8,7 +8,9 @@
 //! | later | nothing: the child is a member like any other, or a daemon that the kernel kills | – |
 //!
 //! A child that dies before it has joined is told of by the reaper here; if the parent is gone too, by
-//! the next round of recovery that finds its pid gone.
+//! the next round of recovery that finds its pid gone. (When it began is written by the child as it joins: to
+//! look it up here would take a tenth of a start. So a place whose child *and* parent died before that, and
+//! whose pid is a stranger's by then, is kept until that one ends.)
 
 use crate::boot;
 use polyproc_arena::error::{Error, Result};
@@ -112,9 +114,6 @@ pub fn start(
     };
     match spawned {
         Ok(child) => {
-            let at = arena.layout.process(key.slot());
-            let start = polyproc_sys::proc_info::start_time(child.pid).unwrap_or(0);
-            arena.map.word(at + process::START)?.store(start, Release);
             // Fails only if the child has ended already and its place was taken back.
             let _ = process::advance(arena, name, Phase::Reserved, Phase::Starting, child.pid);
             Ok(Started { key, child })

@@ -15,7 +15,7 @@ fn main() {
             report(start("/bin/sh", &["sh", "-c", "while :; do :; done"], true));
             report(start(&own_path(), &["helper", "daemon"], true));
             // Told with a minus, since it cannot be told from the others until it runs its program.
-            println!("-{}", start("/bin/sleep", &["sleep", "30"], false));
+            report(-i64::from(start("/bin/sleep", &["sleep", "30"], false)));
         }
         // The same from a thread that ends at once, while the process goes on.
         Some("thread") => {
@@ -79,7 +79,7 @@ fn cost() -> ! {
     exit(0);
 }
 
-fn report(pid: u32) {
+fn report(pid: impl std::fmt::Display) {
     if writeln!(std::io::stdout(), "{pid}").is_err() {
         exit(103);
     }

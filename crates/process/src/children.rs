@@ -28,8 +28,6 @@ pub(crate) struct Children {
 struct Table {
     entries: HashMap<Serial, Entry>,
     by_pid: HashMap<u32, Serial>,
-    /// Those that nobody watches yet.
-    new: Vec<Serial>,
     /// Those that may still be on their way to their program.
     starting: Vec<Serial>,
     last: Serial,
@@ -45,8 +43,6 @@ struct Entry {
 
 /// How the native thread hears of the end.
 enum Watch {
-    /// Not at all yet.
-    New,
     /// By a descriptor in its epoll.
     By(PidFd),
     /// By looking now and then: old kernels, sandboxes, no descriptors left.
@@ -59,37 +55,32 @@ impl Children {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in a new child. From here on it can be signalled; the native thread must be told to watch it.
-    pub(crate) fn add(&self, launch: Launch, on_exit: OnExit) -> Serial {
+    /// Takes in a new child and has it watched by `watch`; false where that is refused, and the native thread
+    /// has to be told to look at it now and then. Nobody reaps what is not in the table, so the pid is the
+    /// child's, ended or not; and whoever hears of its end at once waits here for the lock.
+    pub(crate) fn add(
+        &self,
+        launch: Launch,
+        on_exit: OnExit,
+        watch: impl FnOnce(Serial, &PidFd) -> bool,
+    ) -> (Serial, bool) {
         let mut table = self.lock();
         table.last += 1;
         let (serial, pid) = (table.last, launch.pid());
+        let pidfd = PidFd::open(pid).ok().filter(|pidfd| watch(serial, pidfd));
+        let is_watched = pidfd.is_some();
         table.by_pid.insert(pid, serial);
-        table.new.push(serial);
         table.starting.push(serial);
         table.entries.insert(
             serial,
             Entry {
                 pid,
-                watch: Watch::New,
+                watch: pidfd.map_or(Watch::Polled, Watch::By),
                 launch: Some(launch),
                 on_exit,
             },
         );
-        serial
-    }
-
-    /// Has the new children watched by `watch`. Only for the native thread: as nobody else reaps, the pids are
-    /// the children's, ended or not.
-    pub(crate) fn watch_new(&self, watch: impl Fn(Serial, &PidFd) -> bool) {
-        let mut table = self.lock();
-        let Table { entries, new, .. } = &mut *table;
-        for serial in new.drain(..) {
-            if let Some(entry) = entries.get_mut(&serial) {
-                let pidfd = PidFd::open(entry.pid).ok().filter(|pidfd| watch(serial, pidfd));
-                entry.watch = pidfd.map_or(Watch::Polled, Watch::By);
-            }
-        }
+        (serial, is_watched)
     }
 
     /// Takes the status of a child that has ended, and takes it off the table. `None` while it runs.
@@ -172,7 +163,7 @@ impl Children {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => signal::kill(entry.pid, sig),
                 result => result,
             },
-            Watch::New | Watch::Polled => signal::kill(entry.pid, sig),
+            Watch::Polled => signal::kill(entry.pid, sig),
         }
     }
 }

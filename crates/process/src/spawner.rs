@@ -22,6 +22,7 @@ use crate::timers::{Action, Timers};
 use polyproc_sys::epoll::Epoll;
 use polyproc_sys::eventfd::EventFd;
 use polyproc_sys::launch::{self, Program, Way};
+use polyproc_sys::pidfd::PidFd;
 use polyproc_sys::{clock, proc_info, thread};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -108,9 +109,7 @@ impl Spawner {
         // The thread itself too: a callback that starts the next process must not wait for it.
         let lasting = here == proc_info::pid() || here == self.tid.load(Ordering::Relaxed);
         if lasting || !program.die_with_parent {
-            let child = self.launch(program, on_exit)?;
-            self.mail.signal();
-            return Ok(child);
+            return self.launch(program, on_exit);
         }
         let (reply, answer) = sync_channel(1);
         self.send(Mail::Spawn {
@@ -157,8 +156,6 @@ impl Spawner {
             }
             // After the flag is down: what comes now raises it again.
             self.read_mail(&mut timers);
-            self.children
-                .watch_new(|serial, pidfd| self.epoll.add(pidfd.raw(), serial).is_ok());
             while let Some(action) = timers.due(clock::now()) {
                 guarded(action);
             }
@@ -183,6 +180,8 @@ impl Spawner {
 
     /// The child is the calling thread's, as far as its parent's death goes.
     fn launch(&self, program: Program, on_exit: OnExit) -> Result<Child, SpawnError> {
+        // What earlier children needed serves the next one.
+        self.children.sweep();
         let program = Arc::new(program);
         let launch = self
             .ways
@@ -192,7 +191,12 @@ impl Spawner {
                 _ => SpawnError::System(error),
             })?;
         let pid = launch.pid();
-        let serial = self.children.add(launch, on_exit);
+        // Watched from here: to wake the thread for it would cost the caller its CPU, now and then for long.
+        let watch = |serial, pidfd: &PidFd| self.epoll.add(pidfd.raw(), serial).is_ok();
+        let (serial, is_watched) = self.children.add(launch, on_exit, watch);
+        if !is_watched {
+            self.mail.signal();
+        }
         Ok(Child { pid, serial })
     }
 

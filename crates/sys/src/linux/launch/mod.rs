@@ -14,15 +14,17 @@
 
 mod child;
 mod raw;
+mod region;
 
 use super::{errno, signal};
+use region::{Control, Region};
 use std::ffi::{CString, c_char, c_void};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 /// What one of the standard streams of the new process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,8 +183,9 @@ impl Drop for Launch {
     fn drop(&mut self) {
         // A child that is still on its way reads the plan: better leaked than freed.
         if self.is_done() {
-            // SAFETY: dropped here only, and never used after.
-            unsafe { ManuallyDrop::drop(&mut self.plan) };
+            // SAFETY: taken here only, and never used after.
+            let plan = unsafe { ManuallyDrop::take(&mut self.plan) };
+            plan.region.give_back();
         }
     }
 }
@@ -214,7 +217,7 @@ impl Plan {
             argv: addresses(&program.argv),
             env: addresses(&program.env),
             parent: super::proc_info::pid(),
-            region: Region::new()?,
+            region: Region::get()?,
             program,
         })
     }
@@ -222,58 +225,6 @@ impl Plan {
     fn control(&self) -> &Control {
         // SAFETY: the region holds one at its end, zeroed or written, as long as the plan lives.
         unsafe { self.region.control().as_ref() }
-    }
-}
-
-/// The words at the end of a region.
-#[derive(Debug)]
-#[repr(C)]
-struct Control {
-    /// Not zero while the child uses this memory; cleared by the kernel.
-    in_use: AtomicU32,
-    /// The step that failed in the upper half, the error number in the lower; 0: none.
-    error: AtomicU32,
-}
-
-/// A guard page, the child's stack and the control words. Shared memory, so that the words are the same ones
-/// after a real fork.
-#[derive(Debug)]
-struct Region {
-    base: NonNull<u8>,
-}
-
-impl Region {
-    const GUARD: usize = 64 << 10;
-    const LEN: usize = Self::GUARD + (32 << 10);
-    /// Room for the control words over the stack, which keeps the stack's alignment.
-    const CONTROL: usize = 64;
-
-    fn new() -> io::Result<Self> {
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        let kind = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping at a place that the kernel chooses disturbs nothing.
-        let base = unsafe { libc::mmap(ptr::null_mut(), Self::LEN, access, kind, -1, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let base = NonNull::new(base.cast()).ok_or_else(|| errno::invalid("mapped at zero"))?;
-        let region = Self { base };
-        // SAFETY: the lowest pages (as many as the largest page size needs) of the new mapping.
-        errno::check(unsafe { libc::mprotect(base.as_ptr().cast(), Self::GUARD, libc::PROT_NONE) })?;
-        Ok(region)
-    }
-
-    /// The stack grows down from here.
-    fn control(&self) -> NonNull<Control> {
-        // SAFETY: within the mapping, whose end is aligned to far more than the words need.
-        unsafe { self.base.add(Self::LEN - Self::CONTROL) }.cast()
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: the range is this value's alone, and the child has left it.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), Self::LEN) };
     }
 }
 
