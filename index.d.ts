@@ -202,20 +202,15 @@ export interface StartedProcess {
 export interface StartOptions {
   exec: string
   argv: Array<string>
-  /** `NAME=value` each. */
-  env: Array<string>
   /**
-   * Names that the child does not inherit; null: it inherits nothing, and its environment is `env` alone. To read the
-   * environment here takes a few microseconds, through `process.env` over a hundred. Main thread only, where
-   * `process.env` is the process's own environment.
+   * `NAME=value` each; null: this process's own environment, which is read here in a few microseconds, through
+   * `process.env` in over a hundred. Null in the main thread only, where `process.env` is that environment.
    */
-  inheritExcept?: Array<string>
+  env?: Array<string>
   cwd?: string
   /** 0 inherit, 1 ignore, 2 pipe; for stdin, stdout, stderr. */
   stdio: Array<number>
   daemon: boolean
-  /** Name of the variable in which the child finds its place. */
-  place: string
 }
 
 /** The process is about to end its worker threads: those that wait look up more often. */

@@ -10,7 +10,7 @@ import * as polyproc from './index.js'
 import { call, join, native } from './native.js'
 import { needs, read } from './message.js'
 import { enter, type Boot, type ModuleTarget, type Process } from './process.js'
-import { addEntries, preload, registerPackage } from './target/index.js'
+import { preload, registerPackage } from './target/index.js'
 
 /** Writes an error as Node does for what nothing catches: where it was thrown, the line, the stack. */
 function report(error: unknown): void {
@@ -60,8 +60,6 @@ async function begin(): Promise<() => unknown> {
   const loading = preload(needs(received, true))
   if (loading !== undefined) await loading
   const boot = read(received, true) as Boot
-  addEntries(boot.entries)
-  process.argv.splice(1, Infinity, ...boot.argv)
   const self: Process = enter(boot)
   const { target, args } = boot
   if (target === null || typeof target === 'function') return () => self.run()

@@ -45,9 +45,6 @@ export function currentRecord(): { name: string; daemon: boolean; isMain: boolea
 }
 
 /** In a child: takes over what the parent said. */
-export function setCurrent(boot: { name: string; daemon: boolean; authKey: Uint8Array; parent: ParentInfo }): void {
-  own.name = boot.name
-  own.daemon = boot.daemon
-  own.authKey = Uint8Array.from(boot.authKey)
-  own.parent = boot.parent
+export function setCurrent(said: { name: string; daemon: boolean; authKey: Uint8Array<ArrayBuffer>; parent: ParentInfo }): void {
+  Object.assign(own, said)
 }

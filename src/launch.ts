@@ -4,8 +4,7 @@
 
 import { accessSync, constants, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { StateError } from './errors.js'
-import { isMainThread, PLACE, variable } from './native.js'
+import { isMainThread } from './native.js'
 import type { ProcessSettings } from './process.js'
 
 /** What a standard stream of a child is. */
@@ -35,28 +34,23 @@ export function inheritedFlags(flags: readonly string[]): string[] {
   return kept
 }
 
-/** Variables that belong to the parent alone. */
-const droppedVariables = new Set(['NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID', 'NODE_TEST_CONTEXT', 'WATCH_REPORT_DEPENDENCIES', PLACE])
-
 /** The process's own environment; in a worker thread it is a copy, and a program may put something else in its place. */
 const own = isMainThread ? process.env : null
 
-/** What a child finds in its environment: `env`, and all that this process has but for some names. */
-function environment(given: NodeJS.ProcessEnv | undefined): { env: string[]; inheritExcept?: string[] } {
-  if (variable === null) throw new StateError('the family’s shared memory cannot be reached')
-  const way = `${variable.name}=${variable.value}`
-  // Read there, since to go through process.env takes longer than all the rest of a start.
-  if (given === undefined && process.env === own) return { env: [way], inheritExcept: [...droppedVariables, variable.name] }
+/** What a child finds in its environment, but for what polyproc adds; nothing: what this process has. */
+function environment(given: NodeJS.ProcessEnv | undefined): string[] | undefined {
+  // Read natively: to go through process.env takes longer than all the rest of a start.
+  if (given === undefined && process.env === own) return undefined
   const env: string[] = []
-  for (const [name, value] of Object.entries(given ?? process.env)) {
-    if (value !== undefined && !droppedVariables.has(name) && name !== variable.name) env.push(`${name}=${value}`)
-  }
-  env.push(way)
-  return { env }
+  for (const [name, value] of Object.entries(given ?? process.env)) if (value !== undefined) env.push(`${name}=${value}`)
+  return env
 }
 
+const inherited = [0, 0, 0]
+
 function stdioOf(stdio: ProcessSettings['stdio']): number[] {
-  const three = Array.isArray(stdio) ? stdio as readonly Stdio[] : Array<Stdio>(3).fill((stdio ?? 'inherit') as Stdio)
+  if (stdio === undefined) return inherited
+  const three = Array.isArray(stdio) ? stdio as readonly Stdio[] : Array<Stdio>(3).fill(stdio as Stdio)
   if (three.length !== 3) throw new TypeError('stdio must be one word, or three for stdin, stdout and stderr')
   return three.map(word => {
     const number = stdioNumbers[word]
@@ -67,12 +61,6 @@ function stdioOf(stdio: ProcessSettings['stdio']): number[] {
 
 const entry = fileURLToPath(new URL('./entry/child.js', import.meta.url))
 
-/** Checks what exec and chdir would trip over, while the caller can still be told. */
-function checkPlace(execPath: string, cwd: string | undefined): void {
-  accessSync(execPath, constants.X_OK)
-  if (cwd !== undefined && !statSync(cwd).isDirectory()) throw Object.assign(new Error(`ENOTDIR: not a directory, '${cwd}'`), { code: 'ENOTDIR' })
-}
-
 /** The path of a `cwd` or `execPath` given as a URL. */
 function pathOf(place: string | URL): string {
   return place instanceof URL || place.startsWith('file:') ? fileURLToPath(place) : place
@@ -80,19 +68,21 @@ function pathOf(place: string | URL): string {
 
 /** What the native part needs to start a child. */
 export function programFor(options: ProcessSettings, daemon: boolean): {
-  exec: string; argv: string[]; env: string[]; inheritExcept?: string[]; cwd?: string; stdio: number[]; daemon: boolean; place: string
+  exec: string; argv: string[]; env?: string[]; cwd?: string; stdio: number[]; daemon: boolean
 } {
   const exec = options.execPath === undefined ? process.execPath : pathOf(options.execPath)
   const cwd = options.cwd === undefined ? undefined : pathOf(options.cwd)
-  const flags = options.execArgv === undefined ? inheritedFlags(process.execArgv) : [...options.execArgv]
-  checkPlace(exec, cwd)
+  const flags = options.execArgv === undefined ? inheritedFlags(process.execArgv) : options.execArgv
+  // What exec and chdir would trip over, while the caller can still be told.
+  if (options.execPath !== undefined) accessSync(exec, constants.X_OK)
+  if (cwd !== undefined && !statSync(cwd).isDirectory()) throw Object.assign(new Error(`ENOTDIR: not a directory, '${cwd}'`), { code: 'ENOTDIR' })
+  const env = environment(options.env)
   return {
     exec,
     argv: [exec, ...flags, entry],
-    ...environment(options.env),
+    ...(env === undefined ? {} : { env }),
     ...(cwd === undefined ? {} : { cwd }),
     stdio: stdioOf(options.stdio),
     daemon,
-    place: PLACE,
   }
 }

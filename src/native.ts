@@ -14,7 +14,7 @@ export { native }
 export const isMainThread: boolean = native.isMainThread()
 
 /** In a child of ours: generation and slot of the place that its parent reserved. Never inherited further. */
-export const PLACE = 'POLYPROC_PLACE'
+const PLACE = 'POLYPROC_PLACE'
 
 /** The place that the parent reserved for this process, null in a process that the user started. */
 export const place = takePlace()

@@ -11,7 +11,7 @@ import { programFor, type Stdio } from './launch.js'
 import { hand, send } from './message.js'
 import { call, isMainThread, join, native } from './native.js'
 import { Line, notYet, readiness, timeoutOf, waitSync, What, type Readiness, type SyncWaitOptions, type WaitOptions } from './waiting.js'
-import { entryUrls, privatesAgainst } from './target/index.js'
+import { addEntries, entryUrls, privatesAgainst } from './target/index.js'
 
 const log = debuglog('polyproc')
 
@@ -51,14 +51,20 @@ export type ProcessOptions<A extends readonly unknown[] = any[]> = ProcessSettin
   | { target?: (() => unknown) | undefined; args?: readonly [] | undefined }
   | { target: ModuleTarget; args?: readonly unknown[] | undefined })
 
-/** What travels to a child. */
-export interface Boot {
+/** What a child is told of itself. */
+interface Said {
   name: string
   daemon: boolean
-  authKey: Uint8Array
+  /** In base64. */
+  authKey: string
   parent: ParentInfo
   entries: string[]
   argv: string[]
+}
+/** What travels to a child. */
+export interface Boot {
+  /** A {@link Said} as JSON: many small parts, which cost more the codec's way. */
+  said: string
   /** The class of the process object, for a subclass of Process. */
   type: (new () => Process) | null
   /** Own properties of the process object. */
@@ -86,6 +92,13 @@ let described = 0
 function defaultName(type: string, number: number): string {
   const above = currentRecord()
   return above.isMain ? `${type}-${number}` : `${above.name}:${number}`
+}
+
+let key = 0
+/** How the family names this process. */
+function ownKey(): number {
+  if (key === 0) key = call(() => native.processKey())
+  return key
 }
 
 /** Set while the constructor is to describe a process that exists already. */
@@ -241,13 +254,16 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
     const program = programFor(options, this.#daemon)
     const privates = this.constructor === Process ? undefined : privatesAgainst(this.constructor as never, Process as never)
     if (privates !== undefined) throw new SerializationError(`a ${this.constructor.name} cannot be started: ${privates}`)
-    const boot: Boot = {
+    const said: Said = {
       name: this.#name,
       daemon: this.#daemon,
-      authKey: this.#authKey,
-      parent: { key: call(() => native.processKey()), pid: process.pid, name: currentRecord().name },
+      authKey: Buffer.from(this.#authKey).toString('base64'),
+      parent: { key: ownKey(), pid: process.pid, name: currentRecord().name },
       entries: entryUrls(),
       argv: process.argv.slice(1),
+    }
+    const boot: Boot = {
+      said: JSON.stringify(said),
       type: this.constructor === Process ? null : this.constructor as new () => Process,
       fields: { ...this as object },
       target: targetOf(options.target),
@@ -383,7 +399,8 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
   /** In the child: becomes the process that the parent described. @internal */
   static become(boot: Boot, key: number): Process {
     const type = boot.type ?? Process
-    describing = { name: boot.name, daemon: boot.daemon, authKey: boot.authKey, key, pid: process.pid, kind: 'current' }
+    const { name, daemon } = currentRecord()
+    describing = { name, daemon, authKey: settings().authKey, key, pid: process.pid, kind: 'current' }
     let self: Process
     try {
       // The subclass's constructor ran in the parent; its fields come with the message.
@@ -457,7 +474,10 @@ export function currentProcess(): Process {
 
 /** In a child: says who this process is. @internal */
 export function enter(boot: Boot): Process {
-  setCurrent(boot)
+  const { argv, entries, authKey, ...said } = JSON.parse(boot.said) as Said
+  setCurrent({ ...said, authKey: Uint8Array.from(Buffer.from(authKey, 'base64')) })
+  addEntries(entries)
+  process.argv.splice(1, Infinity, ...argv)
   current = Process.become(boot, native.processKey())
   return current
 }

@@ -20,12 +20,15 @@ enum State {
 
 struct Joining {
     state: State,
+    /// What leads descendants to the family's memory; empty before it is found.
+    variable: String,
     limits: Limits,
     child: Option<u64>,
 }
 
 static FAMILY: Mutex<Joining> = Mutex::new(Joining {
     state: State::Unknown,
+    variable: String::new(),
     limits: Limits {
         max_bytes: 0,
         max_processes: 0,
@@ -59,14 +62,17 @@ pub fn find_family(variable: Option<String>, name: Option<String>) -> Option<Var
             None => Family::find(variable.as_deref()),
         };
         joining.state = match found {
-            Ok(family) => State::Found(family),
+            Ok(family) => {
+                joining.variable = family.variable();
+                State::Found(family)
+            }
             Err(error) => State::Failed(error.to_string()),
         };
     }
     match &joining.state {
         State::Found(family) => Some(Variable {
             name: VARIABLE.to_owned(),
-            value: family.variable(),
+            value: joining.variable.clone(),
             founded: family.created,
         }),
         _ => None,
@@ -97,6 +103,7 @@ pub fn configure_family(
     if let Some(name) = arena {
         let family = Family::named(&name).map_err(fail)?;
         let value = family.variable();
+        joining.variable.clone_from(&value);
         joining.state = State::Found(family);
         return Ok(Some(Variable {
             name: VARIABLE.to_owned(),
@@ -141,6 +148,15 @@ pub fn member() -> Result<(&'static Arena, Member)> {
         }
         State::Unknown => Err(state("the family has not been looked for")),
     }
+}
+
+/// What leads descendants to the family's memory.
+pub fn variable() -> Result<String> {
+    let joining = lock();
+    if joining.variable.is_empty() {
+        return Err(state("the family’s shared memory cannot be reached"));
+    }
+    Ok(joining.variable.clone())
 }
 
 /// The arena, if this process has joined.

@@ -8,11 +8,10 @@ use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use polyproc_arena::object::Handle;
 use polyproc_channel::envelope;
-use polyproc_family::{Key, boot, children};
+use polyproc_family::{Key, boot, children, environment};
 use polyproc_process::{SpawnRequest, Stdio};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, IntoRawFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 
 /// What to start.
@@ -20,18 +19,13 @@ use std::os::unix::net::UnixStream;
 pub struct StartOptions {
     pub exec: String,
     pub argv: Vec<String>,
-    /// `NAME=value` each.
-    pub env: Vec<String>,
-    /// Names that the child does not inherit; null: it inherits nothing, and its environment is `env` alone. To read the
-    /// environment here takes a few microseconds, through `process.env` over a hundred. Main thread only, where
-    /// `process.env` is the process's own environment.
-    pub inherit_except: Option<Vec<String>>,
+    /// `NAME=value` each; null: this process's own environment, which is read here in a few microseconds, through
+    /// `process.env` in over a hundred. Null in the main thread only, where `process.env` is that environment.
+    pub env: Option<Vec<String>>,
     pub cwd: Option<String>,
     /// 0 inherit, 1 ignore, 2 pipe; for stdin, stdout, stderr.
     pub stdio: Vec<u8>,
     pub daemon: bool,
-    /// Name of the variable in which the child finds its place.
-    pub place: String,
 }
 
 /// What was started.
@@ -53,22 +47,17 @@ fn c(text: &str) -> Result<CString> {
     })
 }
 
-fn environment(options: &StartOptions) -> Result<Vec<CString>> {
-    let mut all = Vec::new();
-    if let Some(except) = &options.inherit_except {
-        for (name, value) in std::env::vars_os() {
-            if except.iter().all(|dropped| name != dropped.as_str()) {
-                let mut text = OsStringExt::into_vec(name);
-                text.push(b'=');
-                text.extend_from_slice(value.as_bytes());
-                // What comes out of the environment has no NUL in it.
-                all.extend(CString::new(text));
-            }
-        }
-    }
-    for text in &options.env {
-        all.push(c(text)?);
-    }
+fn list(texts: &[String]) -> Result<Vec<CString>> {
+    texts.iter().map(|text| c(text)).collect()
+}
+
+/// What the child finds there, but for its place, which it is yet to be given.
+fn environment(given: Option<&[String]>) -> Result<Vec<CString>> {
+    let mut all = match given {
+        Some(texts) => environment::without_own(list(texts)?),
+        None => environment::inherited(),
+    };
+    all.push(environment::way(&crate::family::variable()?));
     Ok(all)
 }
 
@@ -87,8 +76,8 @@ pub fn process_start(
     let isolate = isolate(env)?;
     let mut request = SpawnRequest {
         exec: c(&options.exec)?,
-        argv: options.argv.iter().map(|text| c(text)).collect::<Result<_>>()?,
-        env: environment(&options)?,
+        argv: list(&options.argv)?,
+        env: environment(options.env.as_deref())?,
         cwd: options.cwd.as_deref().map(c).transpose()?,
         stdio: [Stdio::Inherit; 3],
         keep_fds: isolate.arena.descriptor().into_iter().collect(),
@@ -125,18 +114,13 @@ pub fn process_start(
     message.push(kind);
     message.extend_from_slice(bytes);
     let sealed = envelope::seal(isolate.arena, &isolate.me, &message, &blobs, &handles).map_err(fail)?;
-    let place = options.place;
     let started = polyproc_family::start(
         isolate.arena,
         &isolate.me,
         sealed.block,
         !handles.is_empty(),
         |key| {
-            let name = key.name();
-            // Digits and a name without NUL.
-            if let Ok(text) = CString::new(format!("{place}={}:{}", name & 0xffff_ffff, name >> 32)) {
-                request.env.push(text);
-            }
+            request.env.push(environment::place(key.name()));
             request
         },
     )

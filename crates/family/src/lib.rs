@@ -6,5 +6,6 @@
 
 pub mod boot;
 pub mod children;
+pub mod environment;
 
 pub use children::{Key, Started, start};
