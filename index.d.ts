@@ -9,6 +9,9 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** An object with the bare calls, by their names. */
+export declare function bareCalls(): Record<string, (...numbers: number[]) => number>
+
 /** Walks the whole arena and returns what does not add up, one line each: for tests and diagnosis. */
 export declare function checkFamily(): Array<string>
 
@@ -48,6 +51,42 @@ export declare function isMainThread(): boolean
 
 /** In a child of ours: the place that the parent reserved for it. */
 export declare function joinAs(generation: number, slot: number): void
+
+/** Makes a lock, reentrant or not, or finds the one of that name; returns its id. */
+export declare function lockCreate(reentrant: boolean, name?: string | undefined | null): number
+
+/** True when somebody alive holds the lock. */
+export declare function lockLocked(id: number): boolean
+
+/** Opens the lock of a handle; returns its id. */
+export declare function lockOpen(reentrant: boolean, index: number, generation: number): number
+
+/** Releases a lock, whoever holds it. False when nobody does. */
+export declare function lockRelease(id: number): boolean
+
+/** Who holds a lock. */
+export declare function lockState(id: number): LockState
+
+/** Who holds a lock: for people, and for the refusal of a wait without end. */
+export interface LockState {
+  /** It is held, by somebody alive. */
+  locked: boolean
+  /** By this thread. */
+  mine: boolean
+  /** Pid of the holder's process, 0 when nobody holds it. */
+  pid: number
+  /** The holder's number in the family: a thread has one. */
+  member: number
+  /** Reentrant: how often the holder has acquired it. Else 1. */
+  depth: number
+  /** Reentrant: which context of its thread holds it. */
+  context: number
+  /** This thread holds it, and nobody else could ever release it. */
+  deadlock: boolean
+}
+
+/** Acquires a lock, blocking for at most `timeout` ms (negative: for ever): the acquisition, -1 late, -2 cut short. */
+export declare function lockWait(id: number, timeout: number, interruptible: boolean): number
 
 /** Figures of the shared memory. */
 export interface MemoryUsage {
@@ -174,6 +213,12 @@ export interface Received {
 /** Lets go of the handles that a fetched message carries; its buffers stay as long as they are used. */
 export declare function release(token: number): void
 
+/** Gives a reentrant lock back once: 0 done, 1 nobody holds it, 2 somebody else does. */
+export declare function rlockRelease(id: number, context: number): number
+
+/** As `lock_wait`, for a context of this thread. */
+export declare function rlockWait(id: number, context: number, timeout: number, interruptible: boolean): number
+
 /** Registers a scratch area: messages are encoded into the sending ones and copied to the receiving ones. */
 export declare function scratch(receiving: boolean, index: number, bytes: Buffer): void
 
@@ -182,6 +227,18 @@ export declare function setPulse(pulse: () => void): void
 
 /** Tells that this thread is a worker thread, whose environment ends before the process. */
 export declare function setWorker(): void
+
+/** Lets go of one. */
+export declare function sharedClose(id: number): void
+
+/** The handle of one: index and generation. */
+export declare function sharedHandle(id: number): Array<number>
+
+/** Its name, if it has one. */
+export declare function sharedName(id: number): string | null
+
+/** How many records wait for it, of all processes. */
+export declare function sharedWaiters(id: number): number
 
 /** The name of a signal's number, or null. */
 export declare function signalName(number: number): string | null
@@ -226,6 +283,9 @@ export interface Variable {
 
 /** The version of the native part, equal to the package's. */
 export declare function version(): string
+
+/** One of those for whom a wait stands has got what they wait for: the others stand behind everybody else now. */
+export declare function waitAgain(wait: number): void
 
 /**
  * Begins to wait in the event loop; returns the number of the wait. The caller must look once more.

@@ -773,7 +773,8 @@ if (
   }
 }
 
-const { checkFamily, configureFamily, cpuCount, familyMemory, familyNonce, findFamily, isMainThread, joinAs, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueGet, queueHandle, queueMaxSize, queueName, queueOpen, queuePut, queuePutBytes, queuePutLarge, queueReadable, queueShutDown, queueSize, receive, release, scratch, setPulse, setWorker, signalName, signalNumber, threadsEnd, version, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
+const { bareCalls, checkFamily, configureFamily, cpuCount, familyMemory, familyNonce, findFamily, isMainThread, joinAs, lockCreate, lockLocked, lockOpen, lockRelease, lockState, lockWait, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueGet, queueHandle, queueMaxSize, queueName, queueOpen, queuePut, queuePutBytes, queuePutLarge, queueReadable, queueShutDown, queueSize, receive, release, rlockRelease, rlockWait, scratch, setPulse, setWorker, sharedClose, sharedHandle, sharedName, sharedWaiters, signalName, signalNumber, threadsEnd, version, waitAgain, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
+export { bareCalls }
 export { checkFamily }
 export { configureFamily }
 export { cpuCount }
@@ -782,6 +783,12 @@ export { familyNonce }
 export { findFamily }
 export { isMainThread }
 export { joinAs }
+export { lockCreate }
+export { lockLocked }
+export { lockOpen }
+export { lockRelease }
+export { lockState }
+export { lockWait }
 export { objectKind }
 export { onCall }
 export { pipeClose }
@@ -812,13 +819,20 @@ export { queueShutDown }
 export { queueSize }
 export { receive }
 export { release }
+export { rlockRelease }
+export { rlockWait }
 export { scratch }
 export { setPulse }
 export { setWorker }
+export { sharedClose }
+export { sharedHandle }
+export { sharedName }
+export { sharedWaiters }
 export { signalName }
 export { signalNumber }
 export { threadsEnd }
 export { version }
+export { waitAgain }
 export { waitBegin }
 export { waitEnd }
 export { waitsCalled }

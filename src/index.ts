@@ -15,6 +15,9 @@ export {
   activeChildren, cpuCount, currentProcess, isMainProcess, parentProcess, Process, type ModuleTarget, type ProcessOptions,
   type ProcessSettings, type Target,
 } from './process.js'
+export { type LockGuard } from './acquirable.js'
+export { Lock } from './lock.js'
+export { RLock } from './rlock.js'
 export { Connection, Pipe } from './connection.js'
 export { Queue, type Named, type QueueOptions } from './queue.js'
 export { perProcess } from './target/index.js'

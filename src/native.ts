@@ -10,6 +10,14 @@ import { onScratch } from './codec/index.js'
 
 export { native }
 
+/** Calls without the cost of the generated ones: numbers in, a number out. */
+export interface Bare {
+  lockTry(id: number): number
+  lockReleaseTurn(id: number, turn: number): number
+  rlockTry(id: number, context: number): number
+}
+export const bare = native.bareCalls() as unknown as Bare
+
 /** False in a worker thread. */
 export const isMainThread: boolean = native.isMainThread()
 

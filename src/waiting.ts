@@ -21,7 +21,7 @@ export interface WaitOptions {
 export type SyncWaitOptions = Pick<WaitOptions, 'timeout'>
 
 /** What the native part can wait for. */
-export const What = { Getter: 0, Putter: 1, End: 2 } as const
+export const What = { Getter: 0, Putter: 1, End: 2, Shared: 3 } as const
 export type What = (typeof What)[keyof typeof What]
 
 /** "Not yet", of an attempt. */
@@ -173,14 +173,19 @@ function over(): boolean {
 export class Line {
   readonly #what: What
   readonly #id: () => number
+  readonly #again: boolean
   readonly #entries = new Set<Entry>()
   #wait: number | null = null
   #waitId = 0
 
-  /** `id` names the thing to the native part; it throws once the thing is closed here. */
-  constructor(what: What, id: () => number) {
+  /**
+   * `id` names the thing to the native part; it throws once the thing is closed here. `again`: when one has got it, the rest
+   * of the line stands behind all others, of every process.
+   */
+  constructor(what: What, id: () => number, again = false) {
     this.#what = what
     this.#id = id
+    this.#again = again
   }
 
   /** True when somebody waits: whoever comes now stands behind them. */
@@ -285,6 +290,7 @@ export class Line {
   /** Lets those in the line try, in order, for at most a millisecond. */
   advance(): void {
     const began = performance.now()
+    const before = this.#entries.size
     for (const entry of this.#entries) {
       if (!entry.attempt()) break
       if (performance.now() - began > TURN && this.#entries.size > 0) {
@@ -292,6 +298,9 @@ export class Line {
         return
       }
     }
+    const { size } = this.#entries
+    const wait = this.#wait
+    if (this.#again && wait !== null && size > 0 && size < before) call(() => { native.waitAgain(wait) })
     this.#settleWait()
   }
 

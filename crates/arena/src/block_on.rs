@@ -70,7 +70,8 @@ pub fn block_on_any(
     let mut records = Vec::with_capacity(lists.len());
     let outcome = (|| {
         for list in lists {
-            records.push((arena.enter_list(me, *list, Sleeper::Thread, 0)?, *list));
+            // The key is the time: what is handed over goes to those who have waited for long.
+            records.push((arena.enter_list(me, *list, Sleeper::Thread, now())?, *list));
         }
         loop {
             for (record, _) in &records {

@@ -46,7 +46,7 @@ pub mod wait;
 pub mod watch;
 
 #[cfg(not(loom))]
-pub use arena::{Arena, Member};
+pub use arena::{Arena, Guard, Member};
 pub use error::{Error, Result};
 pub use map::{Map, Offset};
 pub use member::Name;

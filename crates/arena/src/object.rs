@@ -413,6 +413,18 @@ impl Arena {
         Ok(false)
     }
 
+    /// True when another process holds the object, or a message or another object carries it.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn is_held_elsewhere(&self, index: u64) -> Result<bool> {
+        let (word, bit) = self.holder(index, self.process_slot());
+        let copies = self.layout.object(index) + IN_FLIGHT;
+        Ok(self.map.word(word)?.load(Acquire) & !bit != 0
+            || self.map.word(copies)?.load(Acquire) != 0
+            || !self.others_hold_none(index, word)?)
+    }
+
     fn others_hold_none(&self, index: u64, but: Offset) -> Result<bool> {
         let at = self.layout.object(index) + HOLDERS;
         for word in (0..HOLDERS_LEN).map(|k| at + k * 8) {

@@ -169,12 +169,178 @@ impl Arena {
         guard.commit(&writes)
     }
 
+    /// Moves a record of a list to the end of a list of the same section. In the section.
+    fn relink(
+        &self,
+        guard: &crate::arena::Guard<'_>,
+        from: Offset,
+        to: Offset,
+        record: Offset,
+        key: u64,
+    ) -> Result<()> {
+        let next = self.link(record + NEXT)?;
+        let previous = self.link(record + PREVIOUS)?;
+        let tail = self.link(to + TAIL)?;
+        if tail == record {
+            // The last of its own list stays where it is.
+            return guard.commit(&[(record + KEY, key)]);
+        }
+        let mut writes = Vec::with_capacity(10);
+        let forward = if previous == 0 {
+            from + HEAD
+        } else {
+            previous + NEXT
+        };
+        writes.push((forward, next));
+        let backward = if next == 0 { from + TAIL } else { next + PREVIOUS };
+        writes.push((backward, previous));
+        if self.link(from + WOKEN)? == record {
+            writes.push((from + WOKEN, 0));
+        }
+        let link = if tail == 0 { to + HEAD } else { tail + NEXT };
+        writes.extend([
+            (record + NEXT, 0),
+            (record + PREVIOUS, tail),
+            (record + LIST, to),
+            (record + KEY, key),
+            (link, record),
+            (to + TAIL, record),
+        ]);
+        guard.commit(&writes)
+    }
+
+    /// Moves up to `most` waiters whose key is `key` from one list to the end of another of the same
+    /// section, in order, without waking anybody. Their key is `to_key` from then on. Returns how many.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn move_waiters(
+        &self,
+        me: &Member,
+        (from, key): (List, u64),
+        (to, to_key): (List, u64),
+        most: u64,
+    ) -> Result<u64> {
+        let guard = self.enter(me, from.section)?;
+        let mut moved = 0;
+        let mut at = self.link(from.at + HEAD)?;
+        for _ in 0..LONGEST {
+            if at == 0 || moved == most {
+                return Ok(moved);
+            }
+            let next = self.link(at + NEXT)?;
+            if self.map.word(at + KEY)?.load(Relaxed) == key
+                && self.owner(at)?.is_some_and(|owner| !self.is_dead(owner))
+            {
+                self.relink(&guard, from.at, to.at, at, to_key)?;
+                moved += 1;
+            }
+            at = next;
+        }
+        Err(Error::Corrupt("a list of waiters has no end"))
+    }
+
+    /// Puts a record of `me` at the end of its list again: one of those for whom it stands has got what
+    /// they wait for, and the others stand behind everybody else now.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn stand_last(&self, me: &Member, record: Record, key: u64) -> Result<()> {
+        let guard = self.enter(me, self.link(record.0 + SECTION)?)?;
+        let list = self.link(record.0 + LIST)?;
+        if list == 0 {
+            return Ok(());
+        }
+        self.relink(&guard, list, list, record.0, key)
+    }
+
+    /// How many wait in a list, and how many of them have that key (`None`: all).
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn count_waiters(&self, me: &Member, list: List, key: Option<u64>) -> Result<u64> {
+        let _guard = self.enter(me, list.section)?;
+        let mut count = 0;
+        let mut at = self.link(list.at + HEAD)?;
+        for _ in 0..LONGEST {
+            if at == 0 {
+                return Ok(count);
+            }
+            let its = self.map.word(at + KEY)?.load(Relaxed);
+            count += u64::from(key.is_none_or(|key| key == its));
+            at = self.link(at + NEXT)?;
+        }
+        Err(Error::Corrupt("a list of waiters has no end"))
+    }
+
+    /// The key of the first waiter, `None` when nobody waits. A hint: it is looked at outside the section.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn first_key(&self, list: Offset) -> Result<Option<u64>> {
+        let first = self.link(list + HEAD)?;
+        if first == 0 {
+            return Ok(None);
+        }
+        Ok(Some(self.map.word(first + KEY)?.load(Relaxed)))
+    }
+
+    /// Gives something to the first waiter that sleeps or is about to look, and wakes it. `give` is called
+    /// inside the section with the waiter's name, and says whether it is the waiter's now. True when it is.
+    ///
+    /// # Errors
+    /// `Corrupt`; what `give` returns.
+    pub fn grant(
+        &self,
+        me: &Member,
+        list: List,
+        give: impl FnOnce(&crate::arena::Guard<'_>, Name) -> Result<bool>,
+    ) -> Result<bool> {
+        let mut guard = self.enter(me, list.section)?;
+        let mut at = self.link(list.at + HEAD)?;
+        for _ in 0..LONGEST {
+            if at == 0 {
+                return Ok(false);
+            }
+            if let Some(owner) = self.owner(at)?
+                && (self.is_asleep(at)? || self.looks_soon(at, owner)?)
+            {
+                if !give(&guard, owner)? {
+                    return Ok(false);
+                }
+                guard.commit(&[(list.at + WOKEN, at)])?;
+                self.map.word(at + WOKEN_AT)?.store(now(), Relaxed);
+                let woken = self.call(at, CHOSEN)?;
+                guard.unlock();
+                self.notify(woken)?;
+                return Ok(true);
+            }
+            at = self.link(at + NEXT)?;
+        }
+        Err(Error::Corrupt("a list of waiters has no end"))
+    }
+
+    /// True when the owner of a record has been woken and has had no time to look yet.
+    fn looks_soon(&self, record: Offset, owner: Name) -> Result<bool> {
+        Ok(self.map.flag(record + STATE)?.load(Acquire) == CHOSEN
+            && !self.is_dead(owner)
+            && now().saturating_sub(self.map.word(record + WOKEN_AT)?.load(Relaxed)) < UNSEEN)
+    }
+
     /// Takes a record out of its list. True when it had been woken and not looked since: the caller
     /// either uses what it was woken for or wakes the next.
     ///
     /// # Errors
     /// `Corrupt`.
     pub fn leave_list(&self, me: &Member, record: Record) -> Result<bool> {
+        Ok(self.quit_list(me, record)?.0)
+    }
+
+    /// The same; says also which list it was in, which another may have changed ([`Arena::move_waiters`]).
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn quit_list(&self, me: &Member, record: Record) -> Result<(bool, Offset)> {
         let at = record.0;
         let section = self.link(at + SECTION)?;
         // What it may have been woken for is its own affair from here on: let recovery know of which.
@@ -189,7 +355,16 @@ impl Arena {
         self.map.word(at + OWNER)?.store(0, Relaxed);
         me.records.borrow_mut().push(at);
         self.give_back_records(me)?;
-        Ok(state == CHOSEN)
+        Ok((state == CHOSEN, list))
+    }
+
+    /// The list that a record is in now. Only its owner may ask.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn list_of(&self, record: Record) -> Result<Offset> {
+        self.link(record.0 + LIST)
     }
 
     /// Frees all blocks of records but the first once none is in use: what many waits at once took.
@@ -372,6 +547,21 @@ impl Arena {
         } else {
             Vec::new()
         }
+    }
+
+    /// Notes an object as the one that `me` is at: should `me` die, recovery settles what it had under way
+    /// there (`ticket` is the kind's own) and rouses those who wait for it.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn note(&self, me: &Member, object: object::Handle, ticket: u64) -> Result<()> {
+        // SYNC: Relaxed: read only after the kernel has marked this process dead.
+        self.map
+            .word(me.slot + member::OP_OBJECT)?
+            .store(object.word(), Relaxed);
+        self.map.word(me.slot + member::OP_TICKET)?.store(ticket, Relaxed);
+        Ok(())
     }
 
     /// Notes the object of a section as the one that `me` is at, if it is an object's.

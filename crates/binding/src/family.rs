@@ -5,10 +5,21 @@ use crate::isolate::isolate;
 use napi::Env;
 use napi_derive::napi;
 use polyproc_arena::attach::{Family, Limits, VARIABLE};
+use polyproc_arena::object::Kind;
 use polyproc_arena::{Arena, Member, check, process};
 use polyproc_channel::connection::{EndKind, KIND as END};
 use polyproc_channel::queue::{KIND as QUEUE, QueueKind, SIMPLE};
+use polyproc_sync::lock::{KIND as LOCK, LockKind, REENTRANT};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What an object of the family can be.
+const KINDS: &[(usize, &dyn Kind)] = &[
+    (QUEUE, &QueueKind),
+    (SIMPLE, &QueueKind),
+    (END, &EndKind),
+    (LOCK, &LockKind),
+    (REENTRANT, &LockKind),
+];
 
 enum State {
     Unknown,
@@ -128,11 +139,7 @@ pub fn member() -> Result<(&'static Arena, Member)> {
             joining.state = State::Joined(arena);
             Ok((arena, arena.join_member().map_err(fail)?))
         }
-        State::Found(family) => match family.join(
-            joining.limits,
-            joining.child,
-            &[(QUEUE, &QueueKind), (SIMPLE, &QueueKind), (END, &EndKind)],
-        ) {
+        State::Found(family) => match family.join(joining.limits, joining.child, KINDS) {
             Ok((arena, member)) => {
                 joining.state = State::Joined(arena);
                 Ok((arena, member))

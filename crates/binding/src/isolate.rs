@@ -4,6 +4,7 @@
 use crate::event_loop::EventLoop;
 use crate::failure::{Result, state};
 use crate::family;
+use crate::shared::Shared;
 use napi::bindgen_prelude::*;
 use polyproc_arena::wait::Record;
 use polyproc_arena::{Arena, Member};
@@ -33,6 +34,8 @@ pub struct Isolate {
     pub me: Member,
     pub queues: RefCell<Vec<Option<Queue>>>,
     pub ends: RefCell<Vec<Option<OpenEnd>>>,
+    /// Locks and what is built like them.
+    pub shared: RefCell<Vec<Option<Shared>>>,
     pub sending: RefCell<Vec<Area>>,
     pub receiving: RefCell<Vec<Area>>,
     /// Records of pending asynchronous waits.
@@ -67,6 +70,7 @@ pub fn isolate(env: &Env) -> Result<Rc<Isolate>> {
         me,
         queues: RefCell::default(),
         ends: RefCell::default(),
+        shared: RefCell::default(),
         sending: RefCell::default(),
         receiving: RefCell::default(),
         waits: RefCell::default(),
@@ -96,6 +100,9 @@ unsafe extern "C" fn leave(_: *mut std::ffi::c_void) {
     }
     for queue in isolate.queues.borrow_mut().drain(..).flatten() {
         let _ = isolate.arena.close(&isolate.me, queue.handle);
+    }
+    for shared in isolate.shared.borrow_mut().drain(..).flatten() {
+        let _ = shared.close(isolate.arena, &isolate.me);
     }
     let _ = isolate.arena.leave(&isolate.me);
 }
@@ -164,7 +171,7 @@ impl Isolate {
 }
 
 /// Puts a thing into the first free place of a table.
-fn place<T>(table: &mut Vec<Option<T>>, thing: T) -> u32 {
+pub fn place<T>(table: &mut Vec<Option<T>>, thing: T) -> u32 {
     match table.iter().position(Option::is_none) {
         Some(id) => {
             table[id] = Some(thing);

@@ -1,14 +1,17 @@
 //! The Node-API surface: one file a noun, and no logic. Everything below knows nothing of JavaScript;
 //! everything above is TypeScript.
 
+mod bare;
 mod connection;
 mod event_loop;
 mod failure;
 mod family;
 mod isolate;
+mod lock;
 mod process;
 mod queue;
 mod received;
+mod shared;
 mod waits;
 
 use napi_derive::napi;

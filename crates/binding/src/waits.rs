@@ -3,6 +3,7 @@
 use crate::event_loop;
 use crate::failure::{Fail, Result, fail, state};
 use crate::isolate::{Isolate, isolate};
+use crate::shared::Shared;
 use napi::bindgen_prelude::*;
 use napi::sys;
 use napi_derive::napi;
@@ -19,6 +20,8 @@ enum Target {
     Putter(polyproc_channel::Queue),
     /// The end of a process.
     End(Key),
+    /// A lock, or whatever else of its kind.
+    Shared(Shared),
 }
 
 /// A worker thread's wait looks up so often, in ns: termination is noticed only by calling JavaScript.
@@ -50,6 +53,7 @@ fn target(isolate: &Isolate, what: u8, id: f64) -> Result<Target> {
         0 => Ok(Target::Getter(isolate.queue(id as u32)?)),
         1 => Ok(Target::Putter(isolate.queue(id as u32)?)),
         2 => Ok(Target::End(Key(id as u64))),
+        3 => Ok(Target::Shared(isolate.shared(id as u32)?)),
         _ => Err(state("nothing can be waited for by that number")),
     }
 }
@@ -60,6 +64,7 @@ impl Target {
             Self::Getter(queue) => queue.getters(isolate.arena),
             Self::Putter(queue) => queue.putters(isolate.arena),
             Self::End(key) => children::waiters(isolate.arena, *key),
+            Self::Shared(shared) => shared.waiters(),
         }
     }
 
@@ -71,6 +76,7 @@ impl Target {
                 Ok(exit) => Ok(exit.is_some()),
                 Err(_) => children::has_ended(isolate.arena, *key),
             },
+            Self::Shared(shared) => shared.is_ready(isolate.arena),
         }
     }
 }
@@ -102,17 +108,41 @@ pub fn wait_sync_many(
     wait_for(&isolate, &targets, timeout, interruptible)
 }
 
-fn wait_for(isolate: &Isolate, targets: &[Target], timeout: f64, interruptible: bool) -> Result<u8> {
-    let lists: Vec<List> = targets.iter().map(|target| target.list(isolate)).collect();
-    let deadline = (timeout >= 0.0).then(|| clock::now().saturating_add((timeout * 1e6) as u64));
+/// When a wait of `timeout` ms (negative: for ever) that begins now is over, in ns of the monotonic clock.
+pub fn deadline(timeout: f64) -> Option<u64> {
+    (timeout >= 0.0).then(|| clock::now().saturating_add((timeout * 1e6) as u64))
+}
+
+/// How often a synchronous wait of this thread looks up.
+pub fn slice(isolate: &Isolate) -> Option<&'static dyn Fn() -> u64> {
+    isolate.is_worker.get().then_some(&worker_slice)
+}
+
+/// What ends a synchronous wait early: the end of this thread, or, where `interruptible`, a signal.
+pub fn stop(isolate: &Isolate, interruptible: bool) -> impl FnMut() -> bool {
     let worker = isolate.is_worker.get();
     let before = if interruptible { interrupt::watch() } else { 0 };
+    move || {
+        if worker {
+            let ending = is_ending(isolate);
+            if ending {
+                threads_end();
+            }
+            ending
+        } else {
+            interruptible && interrupt::count() != before
+        }
+    }
+}
+
+fn wait_for(isolate: &Isolate, targets: &[Target], timeout: f64, interruptible: bool) -> Result<u8> {
+    let lists: Vec<List> = targets.iter().map(|target| target.list(isolate)).collect();
     let outcome = block_on_any(
         isolate.arena,
         &isolate.me,
         &lists,
-        deadline,
-        worker.then_some(&worker_slice),
+        deadline(timeout),
+        slice(isolate),
         || {
             for target in targets {
                 if target.is_ready(isolate)? {
@@ -121,17 +151,7 @@ fn wait_for(isolate: &Isolate, targets: &[Target], timeout: f64, interruptible: 
             }
             Ok(false)
         },
-        || {
-            if worker {
-                let ending = is_ending(isolate);
-                if ending {
-                    threads_end();
-                }
-                ending
-            } else {
-                interruptible && interrupt::count() != before
-            }
-        },
+        stop(isolate, interruptible),
     );
     Ok(match outcome.map_err(fail)? {
         Outcome::Ready => 0,
@@ -183,7 +203,7 @@ pub fn wait_begin(env: &Env, what: u8, id: f64) -> Result<f64> {
     event_loop::start(env, &isolate)?;
     let record = isolate
         .arena
-        .enter_list(&isolate.me, target.list(&isolate), Sleeper::Isolate, 0)
+        .enter_list(&isolate.me, target.list(&isolate), Sleeper::Isolate, clock::now())
         .map_err(fail)?;
     isolate.waits.borrow_mut().push(record);
     event_loop::update(&isolate);
@@ -204,13 +224,34 @@ pub fn wait_end(env: &Env, what: u8, id: f64, wait: f64) -> Result<()> {
     }
     event_loop::update(&isolate);
     let woken = isolate.arena.leave_list(&isolate.me, record).map_err(fail)?;
-    if woken && let Ok(target) = target(&isolate, what, id) {
+    let Ok(target) = target(&isolate, what, id) else {
+        return Ok(());
+    };
+    if let Target::Shared(shared) = target {
+        // What was handed over and nobody here wants any more.
+        shared.give_up(isolate.arena, &isolate.me).map_err(fail)?;
+    }
+    if woken {
         isolate
             .arena
             .wake_one(&isolate.me, target.list(&isolate))
             .map_err(fail)?;
     }
     Ok(())
+}
+
+/// One of those for whom a wait stands has got what they wait for: the others stand behind everybody else now.
+#[napi]
+pub fn wait_again(env: &Env, wait: f64) -> Result<()> {
+    let isolate = isolate(env)?;
+    let record = Record(wait as u64);
+    if !isolate.waits.borrow().contains(&record) {
+        return Err(state("no such wait"));
+    }
+    isolate
+        .arena
+        .stand_last(&isolate.me, record, clock::now())
+        .map_err(fail)
 }
 
 /// The waits that were called and must look now.

@@ -1,0 +1,151 @@
+//! Calls that take less time than what the macros add to each: bare Node-API functions, numbers in and a
+//! number out. `bareCalls()` hands them out.
+//!
+//! Measured: through the macros a call takes some 170 ns, bare some 30.
+
+use crate::failure::{Fail, Result, node, state};
+use crate::isolate::{Isolate, isolate};
+use crate::lock::{NOT, number};
+use crate::shared::Shared;
+use napi::bindgen_prelude::*;
+use napi::sys;
+use napi_derive::napi;
+use std::ffi::CString;
+use std::ptr;
+use std::rc::Rc;
+
+/// One of the calls.
+type Call = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
+
+thread_local! {
+    /// The isolate of the thread, without the borrow that looking for it takes.
+    static MINE: std::cell::OnceCell<Rc<Isolate>> = const { std::cell::OnceCell::new() };
+}
+
+/// Runs `body` with the arguments of a call, all of which are whole numbers.
+#[inline]
+fn run<const N: usize>(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+    body: impl FnOnce(&Isolate, [u32; N]) -> Result<i32>,
+) -> sys::napi_value {
+    match arguments(env, info).and_then(|numbers| with_isolate(env, |isolate| body(isolate, numbers))) {
+        Ok(result) => {
+            let mut value = ptr::null_mut();
+            // SAFETY: called by JavaScript in this environment.
+            let _ = unsafe { sys::napi_create_int32(env, result, &raw mut value) };
+            value
+        }
+        Err(error) => throw(env, &error),
+    }
+}
+
+#[inline]
+fn arguments<const N: usize>(env: sys::napi_env, info: sys::napi_callback_info) -> Result<[u32; N]> {
+    let mut values = [ptr::null_mut(); N];
+    let mut count = N;
+    // SAFETY: there is room for N arguments; those that are missing become undefined.
+    let status = unsafe {
+        sys::napi_get_cb_info(
+            env,
+            info,
+            &raw mut count,
+            values.as_mut_ptr(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+        )
+    };
+    node(status, "napi_get_cb_info")?;
+    let mut numbers = [0; N];
+    for (value, number) in values.iter().zip(&mut numbers) {
+        // SAFETY: the value is an argument of this call.
+        let status = unsafe { sys::napi_get_value_uint32(env, *value, number) };
+        node(status, "napi_get_value_uint32")?;
+    }
+    Ok(numbers)
+}
+
+#[inline]
+fn with_isolate<T>(env: sys::napi_env, body: impl FnOnce(&Isolate) -> Result<T>) -> Result<T> {
+    MINE.with(|mine| match mine.get() {
+        Some(isolate) => body(isolate),
+        None => {
+            let isolate = isolate(&Env::from_raw(env))?;
+            body(mine.get_or_init(|| isolate))
+        }
+    })
+}
+
+#[cold]
+fn throw(env: sys::napi_env, error: &Fail) -> sys::napi_value {
+    let text = |text: &str| CString::new(text).unwrap_or_default();
+    let (code, message) = (text(error.status.as_ref()), text(&error.reason));
+    // SAFETY: both texts end with a NUL and live during the call.
+    let _ = unsafe { sys::napi_throw_error(env, code.as_ptr(), message.as_ptr()) };
+    ptr::null_mut()
+}
+
+/// Acquires a lock if it is free: the acquisition, or -1.
+unsafe extern "C" fn lock_try(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    run(env, info, |isolate, [id]| {
+        let acquired = isolate.lock(id)?.try_acquire(isolate.arena, &isolate.me);
+        Ok(acquired.map_err(crate::failure::fail)?.map_or(NOT, number))
+    })
+}
+
+/// Acquires a reentrant lock for a context of this thread: the acquisition, or -1.
+unsafe extern "C" fn rlock_try(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    run(env, info, |isolate, [id, context]| {
+        let acquired = isolate
+            .rlock(id)?
+            .try_acquire(isolate.arena, &isolate.me, context);
+        Ok(acquired.map_err(crate::failure::fail)?.map_or(NOT, number))
+    })
+}
+
+/// Releases an acquisition of a lock, by its turn: 1, or 0 when it has been released already.
+unsafe extern "C" fn lock_release(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    run(env, info, |isolate, [id, turn]| {
+        let (arena, me) = (isolate.arena, &isolate.me);
+        match isolate.shared(id)? {
+            Shared::Lock(lock) => lock.release_turn(arena, me, turn),
+            Shared::RLock(rlock) => rlock.release_turn(arena, me, turn),
+        }
+        .map(i32::from)
+        .map_err(crate::failure::fail)
+    })
+}
+
+const CALLS: &[(&str, Call)] = &[
+    ("lockTry", lock_try),
+    ("rlockTry", rlock_try),
+    ("lockReleaseTurn", lock_release),
+];
+
+/// An object with the bare calls, by their names.
+#[napi(ts_return_type = "Record<string, (...numbers: number[]) => number>")]
+pub fn bare_calls(env: &Env) -> Result<Object<'_>> {
+    let mut object = Object::new(env).map_err(|error| state(error.to_string()))?;
+    for (name, call) in CALLS {
+        let text = CString::new(*name).unwrap_or_default();
+        let mut function = ptr::null_mut();
+        // SAFETY: the name ends with a NUL; the call is a function of this library, which is never unloaded.
+        let status = unsafe {
+            sys::napi_create_function(
+                env.raw(),
+                text.as_ptr(),
+                name.len() as isize,
+                Some(*call),
+                ptr::null_mut(),
+                &raw mut function,
+            )
+        };
+        node(status, "napi_create_function")?;
+        // SAFETY: the function was made above, in this environment.
+        let status =
+            unsafe { sys::napi_set_named_property(env.raw(), object.raw(), text.as_ptr(), function) };
+        node(status, "napi_set_named_property")?;
+    }
+    let _ = &mut object;
+    Ok(object)
+}

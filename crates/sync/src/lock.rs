@@ -1,0 +1,341 @@
+//! The lock, and what every object with a lock's word does: acquiring, waiting, releasing, handing over.
+//!
+//! Words of the header: 0 the word of [`crate::owned`], 1 depth and context of a reentrant lock. First list: those
+//! who wait for the lock; second list: those who wait for a condition of it.
+//!
+//! Whoever comes while the lock is free takes it, also past those who wait: their wake-up takes longer
+//! than most critical sections. But a waiter of over 10 ms that sleeps is *handed* the lock by the release,
+//! so none waits for ever. A release wakes one.
+//!
+//! # What a crash leaves
+//! | killed | left | put right by |
+//! |---|---|---|
+//! | holding it | a word that names the dead | recovery frees it, marked `died`, and wakes one |
+//! | handed it | the same, `handed` | recovery frees it and wakes one |
+//! | having freed it, before it looked who waits | sleepers of a free lock | its note of the object: recovery rouses them |
+//! | having handed it over, before it called the heir | an heir that sleeps | the same |
+//! | waiting | a record in the list | recovery of the arena |
+
+use crate::owned::{Acquired, Owned, State};
+use polyproc_arena::block_on::{Outcome, block_on};
+use polyproc_arena::error::{Error, Result};
+use polyproc_arena::map::Offset;
+use polyproc_arena::object::{self, Handle, Kind, Phase};
+use polyproc_arena::primitive::now;
+use polyproc_arena::wait::List;
+use polyproc_arena::{Arena, Member, Name, member, names};
+
+/// Index of the kind.
+pub const KIND: usize = 8;
+/// Index of the kind of reentrant locks.
+pub const REENTRANT: usize = 9;
+/// A waiter of so many ns is handed the lock.
+pub const HAND_OVER: u64 = 10_000_000;
+
+/// A lock that this process holds a handle of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lock {
+    /// Its handle.
+    pub handle: Handle,
+    at: Offset,
+}
+
+/// How a wait for a lock ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// It is the caller's.
+    Acquired(Acquired),
+    /// The deadline passed.
+    TimedOut,
+    /// `stop` said so.
+    Stopped,
+}
+
+/// How long to wait, and what ends the wait early: see [`block_on`].
+pub struct Patience<'a> {
+    /// In ns of the monotonic clock; `None`: for ever.
+    pub deadline: Option<u64>,
+    /// How often to look up, in ns.
+    pub slice: Option<&'a dyn Fn() -> u64>,
+    /// Asked after every interruption and every slice.
+    pub stop: &'a mut dyn FnMut() -> bool,
+}
+
+impl Lock {
+    /// Makes a lock of one of the kinds ([`KIND`] or [`REENTRANT`]), or finds the one of that name.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn create(arena: &Arena, me: &Member, kind: usize, name: Option<&str>) -> Result<Self> {
+        let make = || arena.create(me, kind, 0, |_, _| Ok(()));
+        let handle = match name {
+            None => make()?,
+            Some(name) => names::find_or_create(arena, me, kind, name, make)?.0,
+        };
+        Ok(Self::at(arena, handle))
+    }
+
+    /// Takes hold of the lock that a handle stands for.
+    ///
+    /// # Errors
+    /// `Stale` when it is gone or no lock.
+    pub fn open(arena: &Arena, me: &Member, handle: Handle) -> Result<Self> {
+        arena.open(me, handle)?;
+        Self::borrowed(arena, handle).inspect_err(|_| {
+            let _ = arena.close(me, handle);
+        })
+    }
+
+    /// The lock of a handle that something else keeps alive for as long as it is used.
+    ///
+    /// # Errors
+    /// `Stale` when it is no lock.
+    pub fn borrowed(arena: &Arena, handle: Handle) -> Result<Self> {
+        if matches!(arena.object_kind(handle.index)?, KIND | REENTRANT) {
+            Ok(Self::at(arena, handle))
+        } else {
+            Err(Error::Stale)
+        }
+    }
+
+    fn at(arena: &Arena, handle: Handle) -> Self {
+        let at = arena.layout.object(handle.index);
+        Self { handle, at }
+    }
+
+    /// Its word.
+    #[must_use]
+    #[inline]
+    pub fn word<'a>(&self, arena: &'a Arena) -> Owned<'a> {
+        Owned {
+            map: &arena.map,
+            at: self.at + object::WORDS,
+        }
+    }
+
+    /// Offset of the word beside it, which only its owner changes.
+    pub(crate) fn beside(&self) -> Offset {
+        self.at + object::WORDS + 8
+    }
+
+    /// Those who wait for it.
+    #[must_use]
+    #[inline]
+    pub fn waiters(&self) -> List {
+        List {
+            at: self.at + object::LIST_A,
+            section: self.at + object::SECTION,
+        }
+    }
+
+    /// Those who wait for a condition of it, each with the condition's handle as key.
+    #[must_use]
+    pub fn sleepers(&self) -> List {
+        List {
+            at: self.at + object::LIST_B,
+            section: self.at + object::SECTION,
+        }
+    }
+
+    /// Acquires it if it is free, or its owner is dead.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn try_acquire(&self, arena: &Arena, me: &Member) -> Result<Option<Acquired>> {
+        self.word(arena).acquire(me.name, Some(arena))
+    }
+
+    /// Acquires it, waiting until it is free.
+    ///
+    /// # Errors
+    /// `Corrupt`; `OutOfMemory` when there is no room for a record.
+    pub fn acquire(&self, arena: &Arena, me: &Member, patience: Patience<'_>) -> Result<Waited> {
+        let word = self.word(arena);
+        let mut got = None;
+        let mut turn = 0_u32;
+        let outcome = block_on(
+            arena,
+            me,
+            self.waiters(),
+            patience.deadline,
+            patience.slice,
+            || {
+                // Whether the owner lives is looked at now and then: recovery frees what the dead hold.
+                let alive = (turn.is_multiple_of(32) || cfg!(feature = "points")).then_some(arena);
+                turn = turn.wrapping_add(1);
+                got = word.acquire(me.name, alive)?;
+                Ok(got.is_some())
+            },
+            patience.stop,
+        )?;
+        if let Some(acquired) = got {
+            return Ok(Waited::Acquired(acquired));
+        }
+        // It may have been handed over since the last look.
+        if outcome == Outcome::TimedOut {
+            if word.look()?.owner == Some(me.name)
+                && let Some(acquired) = word.acquire(me.name, None::<&Arena>)?
+            {
+                return Ok(Waited::Acquired(acquired));
+            }
+            return Ok(Waited::TimedOut);
+        }
+        self.give_up(arena, me)?;
+        Ok(Waited::Stopped)
+    }
+
+    /// Passes on what was handed to `me` and is not wanted any more.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn give_up(&self, arena: &Arena, me: &Member) -> Result<()> {
+        arena.note(me, self.handle, 0)?;
+        if self.word(arena).give_up(me.name)? {
+            arena.wake_one(me, self.waiters())?;
+        }
+        Ok(())
+    }
+
+    /// Releases the acquisition of that turn by `me`. False, and nothing happens, when it was released
+    /// already, whoever holds the lock by now.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn release_turn(&self, arena: &Arena, me: &Member, turn: u32) -> Result<bool> {
+        let seen = self.word(arena).look()?;
+        if !seen.is_held_by(me.name) || seen.turn != turn {
+            return Ok(false);
+        }
+        self.let_go(arena, me, seen)
+    }
+
+    /// Releases it, whoever holds it. False when nobody does.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn release(&self, arena: &Arena, me: &Member) -> Result<bool> {
+        let seen = self.word(arena).look()?;
+        if seen.owner.is_none() || seen.handed {
+            return Ok(false);
+        }
+        self.let_go(arena, me, seen)
+    }
+
+    /// Frees what was seen held, or hands it over, and sees to it that somebody looks.
+    #[inline]
+    pub(crate) fn let_go(&self, arena: &Arena, me: &Member, seen: State) -> Result<bool> {
+        let waiters = self.waiters();
+        arena.note(me, self.handle, 0)?;
+        if arena.has_waiters(waiters.at)? && self.hand_over(arena, me, seen)? {
+            return Ok(true);
+        }
+        let freed = self.word(arena).release(seen)?;
+        if arena.has_waiters(waiters.at)? {
+            arena.wake_one(me, waiters)?;
+        }
+        Ok(freed)
+    }
+
+    /// Hands it to somebody who has waited for too long, if there is one.
+    #[cold]
+    fn hand_over(&self, arena: &Arena, me: &Member, seen: State) -> Result<bool> {
+        let waiters = self.waiters();
+        if !is_overdue(arena, waiters)? {
+            return Ok(false);
+        }
+        let word = self.word(arena);
+        arena.grant(me, waiters, |_, heir| word.hand(seen, heir))
+    }
+
+    /// Who holds it, as its word says.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn state(&self, arena: &Arena) -> Result<State> {
+        self.word(arena).look()
+    }
+
+    /// True when somebody who is alive holds it.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn is_locked(&self, arena: &Arena) -> Result<bool> {
+        use polyproc_arena::section::Liveness;
+        let state = self.state(arena)?;
+        Ok(state.owner.is_some_and(|owner| !arena.is_dead(owner)))
+    }
+
+    /// True when `me` holds it and nobody else could ever release it: no other process has it, no message
+    /// and no other object carries it, and this process has no other thread that shares memory.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn is_deadlock(&self, arena: &Arena, me: &Member) -> Result<bool> {
+        if !self.state(arena)?.is_held_by(me.name) || arena.is_held_elsewhere(self.handle.index)? {
+            return Ok(false);
+        }
+        let process = arena.process_slot();
+        let native = arena.native();
+        let others = arena
+            .members()
+            .filter(|(slot, state)| {
+                let name = Name::new(*slot, state.generation);
+                state.process == process
+                    && state.phase == member::Phase::Live
+                    && name != me.name
+                    && Some(name) != native
+            })
+            .count();
+        Ok(others == 0)
+    }
+}
+
+/// True when the first in a list has waited for so long that it is handed what it waits for.
+pub(crate) fn is_overdue(arena: &Arena, waiters: List) -> Result<bool> {
+    // A hint: who stands there is looked at again in the section.
+    Ok(arena
+        .first_key(waiters.at)?
+        .is_some_and(|began| now().saturating_sub(began) > HAND_OVER))
+}
+
+/// True when the header is still that of a live object of one of the kinds. In its section.
+pub(crate) fn is_live(arena: &Arena, handle: Handle, kinds: &[usize]) -> Result<bool> {
+    let state = arena.object_state(handle.index)?;
+    Ok(state.phase == Phase::Live
+        && state.generation == handle.generation
+        && kinds.contains(&arena.object_kind(handle.index)?))
+}
+
+/// How locks are recovered.
+#[derive(Debug, Clone, Copy)]
+pub struct LockKind;
+
+impl Kind for LockKind {
+    fn destroy(&self, _: &Arena, _: &Member, _: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn recover(&self, _: &Arena, _: &Member, _: Name, _: u64, _: u64) -> Result<()> {
+        // Whoever the dead had to wake is roused by the arena; what it holds is taken by `forsake`.
+        Ok(())
+    }
+
+    fn forsake(&self, arena: &Arena, me: &Member, dead: Name, index: u64) -> Result<bool> {
+        let generation = arena.object_state(index)?.generation;
+        let lock = Lock::at(arena, Handle { index, generation });
+        if lock.state(arena)?.owner != Some(dead) {
+            return Ok(false);
+        }
+        // Should this recoverer die after the CAS, another rouses those who wait.
+        arena.note(me, lock.handle, 0)?;
+        let _guard = arena.enter(me, lock.waiters().section)?;
+        if !is_live(arena, lock.handle, &[KIND, REENTRANT])? {
+            return Ok(false);
+        }
+        lock.word(arena).bury(dead)
+    }
+}

@@ -1,0 +1,72 @@
+/**
+ * The lock.
+ */
+
+import { inspect } from 'node:util'
+import { Acquirable, isInterruptible } from './acquirable.js'
+import { StateError } from './errors.js'
+import { describeOwner } from './owners.js'
+import { bare, call, native } from './native.js'
+import type { Named } from './queue.js'
+import { nameOf, registerShared, takeOpening } from './shared-object.js'
+
+const KIND = 8
+
+/**
+ * One holder at a time, of all processes and threads, and of the asynchronous tasks of one thread. Not reentrant. Any process
+ * may release it. If its holder ends, however it ends, the next one gets it, with `ownerDied`.
+ *
+ * @example
+ * ```ts
+ * const lock = new Lock()
+ * {
+ *   using guard = await lock.acquire()
+ *   if (guard.ownerDied) repair()
+ * }
+ * ```
+ */
+export class Lock extends Acquirable {
+  /** Tells it from other classes of the same shape. */
+  declare protected readonly kind: 'Lock'
+
+  /** @throws {@link StateError} for a name of 0 or more than 1024 bytes. */
+  constructor(options: Named = {}) {
+    const handle = takeOpening()
+    const name = handle === null ? nameOf(options.name) : null
+    super('lock', () => handle === null ? native.lockCreate(false, name) : native.lockOpen(false, handle[0], handle[1]))
+  }
+
+  /** True while somebody holds it. */
+  get locked(): boolean {
+    return call(() => native.lockLocked(this.id()))
+  }
+
+  protected try(id: number): number {
+    return bare.lockTry(id)
+  }
+
+  protected block(id: number, _context: number, timeout: number): number {
+    return call(() => native.lockWait(id, timeout, isInterruptible()))
+  }
+
+  protected giveBackTurn(id: number, turn: number): void {
+    bare.lockReleaseTurn(id, turn)
+  }
+
+  protected override isDeadlock(): boolean {
+    return native.lockState(this.id()).deadlock
+  }
+
+  /** Releases it, whoever holds it. @throws {@link StateError} when nobody does. */
+  release(): void {
+    if (!call(() => native.lockRelease(this.id()))) throw new StateError('the lock is not locked')
+    this.unuse()
+  }
+
+  [inspect.custom](): string {
+    const label = this.label('Lock')
+    return this.isClosed ? `${label} { closed }` : `${label} { ${describeOwner(this.id())} }`
+  }
+}
+
+registerShared(KIND, () => new Lock())
