@@ -1,12 +1,19 @@
 // What is read from a text: which names a function takes from outside, and what assigns them.
 
 import test from 'ava'
-import { analyse } from '#src/target/scopes.js'
-import { parse } from '#src/target/syntax.js'
+import { Analysis } from '#src/target/analysis.js'
+import type { ScriptKind } from '../../src/target/syntax.js'
+
+/** All that can be read from a text. */
+function analyse(text: string, kind: ScriptKind): Analysis {
+  const analysis = new Analysis(text, kind)
+  analysis.readWhole(analysis.program)
+  return analysis
+}
 
 /** Names that resolve to nothing in the text, and names with the number of places that assign them. */
 function read(text: string): { free: string[], writes: Record<string, number> } {
-  const { references } = analyse(parse(text, 'module'))
+  const { references } = analyse(text, 'module')
   const free = new Set<string>()
   const writes: Record<string, number> = {}
   for (const { binding, node } of references) {
@@ -48,11 +55,11 @@ test('what assigns a variable', t => {
 })
 
 test('whose this it is', t => {
-  const { lexicals } = analyse(parse('const f = () => this; class A { x = this; m() { return () => this } static { this } }', 'module'))
+  const { lexicals } = analyse('const f = () => this; class A { x = this; m() { return () => this } static { this } }', 'module')
   t.deepEqual(lexicals.map(({ owner }) => owner?.type ?? null), [null, 'PropertyDefinition', 'FunctionExpression', 'StaticBlock'])
 })
 
 test('eval taints what is around it, and nothing else', t => {
-  const { functions } = analyse(parse('function a() { eval(""); return () => 1 } function b() { return () => 2 }', 'script'))
+  const { functions } = analyse('function a() { eval(""); return () => 1 } function b() { return () => 2 }', 'script')
   t.deepEqual([...functions].filter(([node]) => node.type === 'ArrowFunctionExpression').map(([, scope]) => scope.tainted), [true, false])
 })

@@ -7,13 +7,16 @@ import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import type { AnyFunction } from './inspector.js'
 import type { Place, Script } from './scripts.js'
-import { lookup } from './scopes.js'
+import { lookup, type Binding } from './scopes.js'
 import type { AnyNode } from './syntax.js'
 
 /** The way from a module to a function: an export's name, then properties. Empty: the module itself (`module.exports = fn`). */
 export type ExportPath = readonly string[]
 
-const tables = new WeakMap<Script, Map<AnyNode, ExportPath>>()
+/** Where an export leads, and the variables on the way, none of which may be assigned again. */
+interface Export { readonly path: ExportPath, readonly through: readonly Binding[] }
+
+const tables = new WeakMap<Script, Map<AnyNode, Export[]>>()
 
 /** How a function is reached from the module that it is written in, if it is at all. */
 export function exportPathOf(fn: AnyFunction, place: Place): ExportPath | undefined {
@@ -21,34 +24,42 @@ export function exportPathOf(fn: AnyFunction, place: Place): ExportPath | undefi
   if (script.kind === 'module') {
     let table = tables.get(script)
     if (table === undefined) tables.set(script, table = exportsOf(script))
-    return table.get(node)
+    // What can be assigned later need not be the function written there.
+    return table.get(node)?.find(({ through }) => through.every(binding => {
+      script.analysis.settle(binding)
+      return binding.writes.length === 0
+    }))?.path
   }
   return script.kind === 'commonjs' ? commonJsPath(fn, script) : undefined
 }
 
-function exportsOf(script: Script): Map<AnyNode, ExportPath> {
-  const table = new Map<AnyNode, ExportPath>()
+function exportsOf(script: Script): Map<AnyNode, Export[]> {
+  const table = new Map<AnyNode, Export[]>()
   const { program, analysis } = script
-  /** A name of the module's top level that is exported, or an expression in its place. */
-  const addName = (local: string, path: ExportPath): void => {
-    const binding = lookup(analysis.top, local)
-    // What can be assigned later need not be the function written there.
-    if (binding?.init && binding.writes.length === 0) addValue(binding.init, path)
+  const add = (value: AnyNode, path: ExportPath, through: readonly Binding[]): void => {
+    const found = table.get(value)
+    if (found === undefined) table.set(value, [{ path, through }])
+    else found.push({ path, through })
   }
-  const addValue = (value: AnyNode, path: ExportPath): void => {
+  /** A name of the module's top level that is exported, or an expression in its place. */
+  const addName = (local: string, path: ExportPath, through: readonly Binding[] = []): void => {
+    const binding = lookup(analysis.top, local)
+    if (binding?.init) addValue(binding.init, path, [...through, binding])
+  }
+  const addValue = (value: AnyNode, path: ExportPath, through: readonly Binding[] = []): void => {
     if (analysis.functions.has(value)) {
-      if (!table.has(value)) table.set(value, path)
+      add(value, path, through)
       if (value.type === 'ClassDeclaration' || value.type === 'ClassExpression') {
         for (const member of value.body.body) {
           if (member.type !== 'MethodDefinition' || member.kind !== 'method' || member.computed || member.key.type !== 'Identifier') continue
-          table.set(member.value, [...path, ...(member.static ? [] : ['prototype']), member.key.name])
+          add(member.value, [...path, ...(member.static ? [] : ['prototype']), member.key.name], through)
         }
       }
     } else if (value.type === 'ObjectExpression' && path.length < 3) {
       for (const property of value.properties) {
         if (property.type !== 'Property' || property.computed || property.kind !== 'init' || property.key.type !== 'Identifier') continue
-        if (property.value.type === 'Identifier') addName(property.value.name, [...path, property.key.name])
-        else addValue(property.value, [...path, property.key.name])
+        if (property.value.type === 'Identifier') addName(property.value.name, [...path, property.key.name], through)
+        else addValue(property.value, [...path, property.key.name], through)
       }
     }
   }

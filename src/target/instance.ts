@@ -1,10 +1,11 @@
 /** Which class an object is an instance of, for the codec: the class travels as any function does. */
 
 import type { InstanceExtension } from '../codec/extensions.js'
+import { Analysis } from './analysis.js'
 import type { AnyFunction } from './inspector.js'
 import { nameOf } from './names.js'
 import { reasonAgainst } from './refuse.js'
-import { parse, type ClassNode } from './syntax.js'
+import type { ClassNode } from './syntax.js'
 
 /** Whether a class's text gives its instances private parts, which no other class object can read. */
 const withPrivates = new WeakMap<object, string | null>()
@@ -16,7 +17,7 @@ function privateNameOf(type: AnyFunction): string | null {
   const text = Function.prototype.toString.call(type)
   if (text.startsWith('class') && text.includes('#')) {
     try {
-      const statement = parse(`(${text})`, 'script').body[0]
+      const statement = new Analysis(`(${text})`, 'script').program.body[0]
       const node = statement?.type === 'ExpressionStatement' ? statement.expression as ClassNode : undefined
       for (const member of node?.body.body ?? []) {
         if (member.type !== 'StaticBlock' && !member.static && member.key.type === 'PrivateIdentifier') {

@@ -3,6 +3,7 @@
  * each is declared, who assigns it, and what else it has only where it stands (`this` of an arrow, `import.meta`).
  */
 
+import type { Analysis } from './analysis.js'
 import type { Place } from './scripts.js'
 import { contains, firstFrom, type Binding, type Lexical, type Reference, type Scope } from './scopes.js'
 import type { AnyNode, ClassNode, MethodDefinition } from './syntax.js'
@@ -74,8 +75,12 @@ export function planOf(place: Place): Plan {
 
 function makePlan(place: Place): Plan {
   const { script, node } = place
-  const { references, lexicals, functions } = script.analysis
-  const around = functions.get(node)!
+  const { analysis } = script
+  const around = analysis.functions.get(node)!
+  analysis.readWhole(node)
+  for (let at = around; at.parent !== null; at = at.parent) if (at.isFunction) analysis.revealTaint(at.node)
+  settleFreeNames(analysis, node)
+  const { references, lexicals } = analysis
   const dropped = isClass(node) ? node.body.body.filter(member =>
     member.type === 'StaticBlock' || (member.type === 'PropertyDefinition' && member.static)) : []
   const skipped: AnyNode[] = [...dropped]
@@ -162,6 +167,17 @@ function makePlan(place: Place): Plan {
   return {
     place, form: formOf(place), strict: isStrict(place, around), captures, unresolved: [...unresolved], lexicals: own, assigns, obstacle, renamed, dropped, keyed,
   }
+}
+
+/** Whether what a function captures is assigned must be known before anything is concluded from it. */
+function settleFreeNames(analysis: Analysis, node: AnyNode): void {
+  const { references } = analysis
+  const bindings = new Set<Binding>()
+  for (let i = firstFrom(references, node.start); i < references.length && references[i]!.node.start < node.end; i += 1) {
+    const { binding } = references[i]!
+    if (binding !== null && !(binding.scope.node.start >= node.start && binding.scope.node.end <= node.end && binding.init !== node)) bindings.add(binding)
+  }
+  for (const binding of bindings) analysis.settle(binding)
 }
 
 export function isClass(node: AnyNode): node is ClassNode {

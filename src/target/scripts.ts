@@ -6,8 +6,8 @@
 import { pathToFileURL } from 'node:url'
 import { isAbsolute } from 'node:path'
 import { withScripts, type Location } from './inspector.js'
-import { analyse, type Analysis } from './scopes.js'
-import { childrenOf, parse, type AnyNode, type ClassNode, type FunctionNode, type MethodDefinition, type Program, type Property, type ScriptKind } from './syntax.js'
+import { Analysis } from './analysis.js'
+import type { AnyNode, ClassNode, FunctionNode, MethodDefinition, Property, ScriptKind } from './syntax.js'
 
 /** A function or class in the text of a script. */
 export interface Place {
@@ -27,9 +27,8 @@ export class Script {
   readonly kind: ScriptKind
   readonly startLine: number
   readonly startColumn: number
-  private parsed: Program | undefined
-  private analysed: Analysis | undefined
-  private places: Map<number, Place> | undefined
+  private read: Analysis | undefined
+  private readonly places = new Map<AnyNode, Place>()
   private lines: number[] | undefined
 
   constructor(id: string, url: string, text: string, kind: ScriptKind, startLine: number, startColumn: number) {
@@ -47,27 +46,25 @@ export class Script {
     return isAbsolute(this.url) ? pathToFileURL(this.url).href : null
   }
 
-  get program(): Program {
-    return this.parsed ??= this.isAhead()?.program ?? parse(this.text, this.kind)
+  get program(): Analysis['program'] {
+    return this.analysis.program
   }
 
   get analysis(): Analysis {
-    return this.analysed ??= this.isAhead()?.analysis ?? analyse(this.program)
-  }
-
-  /** What was read ahead, if it was read in the same way: a module's text means something else in a classic script. */
-  private isAhead(): { program: Program, analysis: Analysis } | undefined {
-    const found = ahead.get(this.text)
-    return found?.program.sourceType === (this.kind === 'module' ? 'module' : 'script') ? found : undefined
+    return this.read ??= new Analysis(this.text, this.kind)
   }
 
   /** The function at a place, as V8 counts places; undefined where the text has none. */
   at(line: number, column: number): Place | undefined {
-    this.places ??= this.indexPlaces()
     const row = line - this.startLine
     const start = this.starts[row]
     if (start === undefined) return undefined
-    return this.places.get(start + column - (row === 0 ? this.startColumn : 0))
+    const offset = start + column - (row === 0 ? this.startColumn : 0)
+    this.analysis.reach(offset)
+    for (const node of this.analysis.functions.keys()) {
+      if (offset >= node.start && offset < node.end && this.beginsAt(node, offset)) return this.placeOf(node)
+    }
+    return undefined
   }
 
   /** Line and column, both from 0, in the file, of an offset into the text. */
@@ -89,12 +86,16 @@ export class Script {
     return `${this.url === '' ? '<anonymous>' : this.url}:${line + 1}:${column + 1}`
   }
 
+  /** The function or class that a node is; undefined for any other. */
   placeOf(node: AnyNode): Place | undefined {
-    this.places ??= this.indexPlaces()
-    return this.byNode.get(node)
+    let place = this.places.get(node)
+    if (place === undefined && this.analysis.functions.has(node)) {
+      const method = this.analysis.methods.get(node)
+      place = { script: this, node: node as FunctionNode | ClassNode, method: method?.node ?? null, home: method?.home ?? null }
+      this.places.set(node, place)
+    }
+    return place
   }
-
-  private readonly byNode = new Map<AnyNode, Place>()
 
   private get starts(): number[] {
     if (this.lines === undefined) {
@@ -109,42 +110,16 @@ export class Script {
    * V8 places an arrow where it starts, a class too unless it has a constructor, and every other function at the
    * parenthesis that opens its parameters.
    */
-  private indexPlaces(): Map<number, Place> {
-    const places = new Map<number, Place>()
-    const add = (offset: number, place: Place): void => {
-      places.set(offset, place)
-      this.byNode.set(place.node, place)
+  private beginsAt(node: AnyNode, offset: number): boolean {
+    if (node.type === 'ClassDeclaration' || node.type === 'ClassExpression') {
+      const maker = node.body.body.find(member => member.type === 'MethodDefinition' && member.kind === 'constructor')
+      return offset === (maker?.type === 'MethodDefinition' ? maker.value.start : node.start)
     }
-    for (const node of this.analysis.functions.keys()) {
-      if (node.type === 'ClassDeclaration' || node.type === 'ClassExpression') {
-        const maker = node.body.body.find(member => member.type === 'MethodDefinition' && member.kind === 'constructor')
-        add(maker?.type === 'MethodDefinition' ? maker.value.start : node.start, { script: this, node, method: null, home: null })
-      } else if (node.type === 'ArrowFunctionExpression') {
-        add(node.start, { script: this, node, method: null, home: null })
-      } else if (node.type === 'FunctionDeclaration' || node.type === 'FunctionExpression') {
-        const method = this.methods.get(node) ?? null
-        if (method?.node.type === 'MethodDefinition' && method.node.kind === 'constructor') continue
-        const place = { script: this, node, method: method?.node ?? null, home: method?.home ?? null }
-        add(this.parenthesis(node.id?.end ?? node.start), place)
-      }
-    }
-    return places
-  }
-
-  /** Functions that are methods, by their value's node. */
-  private get methods(): Map<AnyNode, { node: MethodDefinition | Property, home: ClassNode | null }> {
-    const found = new Map<AnyNode, { node: MethodDefinition | Property, home: ClassNode | null }>()
-    const search = (node: AnyNode): void => {
-      if (node.type === 'ClassDeclaration' || node.type === 'ClassExpression') {
-        for (const member of node.body.body) if (member.type === 'MethodDefinition') found.set(member.value, { node: member, home: node })
-      } else if (node.type === 'Property' && (node.method || node.kind !== 'init')) {
-        found.set(node.value, { node: node, home: null })
-      }
-      for (const child of childrenOf(node)) search(child)
-    }
-    search(this.program)
-    Object.defineProperty(this, 'methods', { value: found })
-    return found
+    if (node.type === 'ArrowFunctionExpression') return offset === node.start
+    if (node.type !== 'FunctionDeclaration' && node.type !== 'FunctionExpression') return false
+    const method = this.analysis.methods.get(node)?.node
+    if (method?.type === 'MethodDefinition' && method.kind === 'constructor') return false
+    return offset === this.parenthesis(node.id?.end ?? node.start)
   }
 
   /** The first `(` from an offset that is not in a comment. */
@@ -159,28 +134,6 @@ export class Script {
 }
 
 const scripts = new Map<string, Script>()
-/** Files that were parsed ahead, by their text: what a file holds need not be what V8 was given. */
-const ahead = new Map<string, { program: Program, analysis: Analysis }>()
-
-/**
- * Does ahead what the first function of a program costs, apart from the inspector's pulse: loads the parser and reads a
- * file that functions are likely to be sent from. Some tens of milliseconds; to be called when the program has nothing to do.
- *
- * @param text What the file holds, in JavaScript. Text that the parser cannot read is left alone.
- * @example
- * ```ts
- * setImmediate(() => { prepare(readFileSync(process.argv[1]!, 'utf8'), 'module') })
- * ```
- */
-export function prepare(text: string, kind: ScriptKind): void {
-  if (ahead.has(text)) return
-  try {
-    const program = parse(text, kind)
-    ahead.set(text, { program, analysis: analyse(program) })
-  } catch {
-    // Another language, which a loader will have turned into JavaScript by the time that V8 sees it.
-  }
-}
 
 const isFile = (url: string): boolean => isAbsolute(url) || url.startsWith('file:')
 /** The program's own files are likely to be asked for next: their texts are taken in the same pulse. */

@@ -1,6 +1,6 @@
 /**
- * The parser behind everything that is read from a function's text: acorn, loaded when the first function that is
- * not a module's export is met, so that a program that ships none does not pay for it.
+ * The syntax tree of a script's text, and the full parser, acorn: loaded when a text is met that the quick reader
+ * ({@link file://./reader/index.ts}) leaves alone.
  */
 
 import { createRequire } from 'node:module'

@@ -1,0 +1,179 @@
+/**
+ * What is known of a script's text, and how more of it comes to be known: the insides of functions are read when a
+ * question needs them. Text that the quick reader leaves alone is read by the full parser.
+ */
+
+import { Reader, UnreadableError, type Unread } from './reader/index.js'
+import type { Binding, Lexical, Reference, Scope } from './scopes.js'
+import { childrenOf, parse, type AnyNode, type FunctionNode, type Program, type ScriptKind } from './syntax.js'
+import { Walker, type Method } from './walker.js'
+
+/** What a name must be followed by to be read for certain, so that nothing that assigns it is missed. */
+const CERTAIN_READ = /\s*(?:[([.`]|\?[^?])/y
+const NAME_PART = /[\w$\u0080-\uFFFF]/
+
+export class Analysis {
+  readonly program: Program
+  private readonly text: string
+  private readonly kind: ScriptKind
+  private readonly walker: Walker
+  /** Null where the full parser has read everything. */
+  private readonly reader: Reader | null
+  /** Functions whose inside has not been read, in the order of the text. The ranges of no two overlap. */
+  private closed: Unread[] = []
+  private readonly settled = new Set<Binding>()
+  private isSorted = false
+
+  /** @throws SyntaxError where neither reader can read what V8 could (syntax newer than both). */
+  constructor(text: string, kind: ScriptKind) {
+    this.text = text
+    this.kind = kind
+    let reader: Reader | null = new Reader(text, kind === 'module')
+    try {
+      this.program = reader.read()
+    } catch (error) {
+      if (!(error instanceof UnreadableError)) throw error
+      reader = null
+      this.program = parse(text, kind)
+    }
+    this.reader = reader
+    this.walker = new Walker(this.program, node => reader?.unread.has(node) === true)
+    this.walker.run()
+    this.closed = reader === null ? [] : [...reader.unread.values()].sort((a, b) => a.start - b.start)
+  }
+
+  get top(): Scope {
+    return this.walker.top
+  }
+
+  /** Of what has been read, in the order of the text. */
+  get references(): readonly Reference[] {
+    this.sort()
+    return this.walker.references
+  }
+
+  /** As {@link references}. */
+  get lexicals(): readonly Lexical[] {
+    this.sort()
+    return this.walker.lexicals
+  }
+
+  /** Functions and classes that have been met, each with the scope around it. */
+  get functions(): ReadonlyMap<AnyNode, Scope> {
+    return this.walker.functions
+  }
+
+  /** Functions that are methods, getters or setters, by their node. */
+  get methods(): ReadonlyMap<AnyNode, Method> {
+    return this.walker.methods
+  }
+
+  /** Sees to it that the functions around a place in the text have been read, and so every function that begins there is met. */
+  reach(offset: number): void {
+    for (;;) {
+      const index = this.around(offset)
+      if (index < 0) return
+      this.open(index, false)
+    }
+  }
+
+  /** Sees to it that everything in a function or class has been read. */
+  readWhole(node: AnyNode): void {
+    this.readWithin(node, () => true)
+  }
+
+  /** Sees to it that it is known whether a function has an `eval` or `with` somewhere in it. */
+  revealTaint(node: AnyNode): void {
+    if (this.closed.length > 0) this.readWithin(node, ({ start, end }) => /\b(?:eval|with)\b/.test(this.text.slice(start, end)))
+  }
+
+  /** Sees to it that all is known that assigns a variable. */
+  settle(binding: Binding): void {
+    if (this.closed.length === 0 || binding.kind === 'const' || binding.kind === 'import' || binding.kind === 'own-name' || this.settled.has(binding)) return
+    this.settled.add(binding)
+    const { text } = this
+    const { name, scope: { node } } = binding
+    for (let at = text.indexOf(name, node.start); at >= 0 && at < node.end; at = text.indexOf(name, at + name.length)) {
+      const end = at + name.length
+      if (NAME_PART.test(text[end] ?? '') || NAME_PART.test(text[at - 1] ?? '')) continue
+      CERTAIN_READ.lastIndex = end
+      if (!CERTAIN_READ.test(text)) this.reach(at)
+    }
+  }
+
+  private sort(): void {
+    if (this.isSorted) return
+    this.isSorted = true
+    this.walker.references.sort(byPlace)
+    this.walker.lexicals.sort(byPlace)
+  }
+
+  private readWithin(node: AnyNode, isWanted: (closed: Unread) => boolean): void {
+    for (let index = this.firstFrom(node.start); index < this.closed.length && this.closed[index]!.start < node.end;) {
+      if (isWanted(this.closed[index]!)) this.open(index, true)
+      else index += 1
+    }
+  }
+
+  private firstFrom(offset: number): number {
+    let low = 0
+    let high = this.closed.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.closed[middle]!.start < offset) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  /** The unread part that has a place inside it, or -1. A function begins at its parenthesis, which is not inside. */
+  private around(offset: number): number {
+    const index = this.firstFrom(offset) - 1
+    return index >= 0 && offset < this.closed[index]!.end ? index : -1
+  }
+
+  private open(index: number, whole: boolean): void {
+    const part = this.closed[index]!
+    const { node } = part
+    const reader = this.reader!
+    try {
+      reader.fill(node, whole)
+    } catch (error) {
+      if (!(error instanceof UnreadableError)) throw error
+      this.fillByParser(part)
+      reader.unread.delete(node)
+    }
+    this.walker.enter(node)
+    this.isSorted = false
+    // What it held stands at the end of the reader's list.
+    const inner = whole ? [] : [...reader.unread.values()].slice(this.closed.length - 1).sort((a, b) => a.start - b.start)
+    this.closed.splice(index, 1, ...inner)
+  }
+
+  /** Reads one function's inside with the full parser, in a frame in which its words mean the same. */
+  private fillByParser({ node: fn, start, end, isAsync, isGenerator }: Unread): void {
+    const isArrow = fn.type === 'ArrowFunctionExpression'
+    const frame = isArrow ? `({m(){${isAsync ? 'async' : ''}()=>` : `({${isAsync ? 'async ' : ''}${isGenerator ? '*' : ''}m`
+    const program = parse(`${frame}${this.text.slice(start, end)}${isArrow ? '}})' : '})'}`, this.kind)
+    let found: FunctionNode | undefined
+    const search = (node: AnyNode): void => {
+      if (found !== undefined) return
+      if (node.type === 'ArrowFunctionExpression' || (!isArrow && node.type === 'FunctionExpression')) found = node
+      else for (const child of childrenOf(node)) search(child)
+    }
+    search(program)
+    const shift = (node: AnyNode): void => {
+      node.start += start - frame.length
+      node.end += start - frame.length
+      for (const child of childrenOf(node)) shift(child)
+    }
+    for (const parameter of found!.params) shift(parameter)
+    shift(found!.body)
+    if (!isArrow) fn.params = found!.params
+    fn.body = found!.body
+  }
+}
+
+function byPlace(a: { readonly node: AnyNode }, b: { readonly node: AnyNode }): number {
+  return a.node.start - b.node.start
+}
