@@ -1,6 +1,6 @@
 /**
  * The syntax tree of a script's text, and the full parser, acorn: loaded when a text is met that the quick reader
- * ({@link file://./reader/index.ts}) leaves alone.
+ * (reader/) leaves alone.
  */
 
 import { createRequire } from 'node:module'
