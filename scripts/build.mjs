@@ -82,7 +82,7 @@ export function buildNative(options) {
 }
 
 export function buildTs(options) {
-  part('ts', ['src', 'tsconfig.json', 'tsconfig.types.json', 'index.d.ts', 'scripts/bundle.mjs'], ['dist/polyproc.js'], options, () => {
+  part('ts', ['src', 'tsconfig.json', 'tsconfig.types.json', 'index.d.ts', 'scripts/bundle.mjs'], ['dist/polyproc.cjs'], options, () => {
     if (options.force) rmSync(join(root, 'dist'), { recursive: true, force: true })
     if (options.force || !existsSync(join(root, 'dist'))) {
       rmSync(join(root, 'build', 'dist.tsbuildinfo'), { force: true })

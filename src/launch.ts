@@ -59,7 +59,7 @@ function stdioOf(stdio: ProcessSettings['stdio']): number[] {
   })
 }
 
-const entry = fileURLToPath(new URL('./entry/child.js', import.meta.url))
+const entry = fileURLToPath(new URL('./entry/child.cjs', import.meta.url))
 
 /** The path of a `cwd` or `execPath` given as a URL. */
 function pathOf(place: string | URL): string {

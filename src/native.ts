@@ -4,11 +4,22 @@
  */
 
 import { createRequire } from 'node:module'
-import * as native from '../index.js'
+import type * as Native from '../index.js'
 import { fromNative, StateError } from './errors.js'
 import { onScratch } from './codec/index.js'
 
-export { native }
+function loadNative(): typeof Native {
+  const load = createRequire(import.meta.url)
+  try {
+    // Where it stands in the package. The generated loader would first read files to learn what machine this is.
+    return load(`../polyproc.${process.platform}-${process.arch}-gnu.node`) as typeof Native
+  } catch {
+    return load('../index.js') as typeof Native
+  }
+}
+
+/** The native part, as index.d.ts says. */
+export const native = loadNative()
 
 /** Calls without the cost of the generated ones: numbers in, a number out. */
 export interface Bare {
@@ -37,7 +48,7 @@ function takePlace(): { slot: number; generation: number } | null {
 
 interface Variable { name: string; value: string; founded: boolean }
 /** The name of the variable that leads descendants to the family's memory, and its value. */
-export let variable: Variable | null = null
+let variable: Variable | null = null
 
 function adopt(found: Variable | null): void {
   if (found === null) return
