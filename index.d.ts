@@ -21,6 +21,15 @@ export declare function configureFamily(arena?: string | undefined | null, maxBy
 /** CPUs that this process may use. */
 export declare function cpuCount(): number
 
+/** Marks an item done. False when it is not in this thread's hand. */
+export declare function deliveryDone(id: number, ticket: number, slot: number): boolean
+
+/** The item cannot be read here: it is given back where deliveries are counted, else it is done. */
+export declare function deliveryRefuse(id: number, ticket: number, slot: number): boolean
+
+/** Gives an item back that was received. False when it is not in this thread's hand. */
+export declare function deliveryRetry(id: number, ticket: number, slot: number): boolean
+
 /**
  * How a child of this process ended: its code, or -N for signal N; null while it runs. For a program
  * that could not be run: 127, with the reason.
@@ -48,6 +57,18 @@ export declare function findFamily(variable?: string | undefined | null, name?: 
  * that takes a tenth of what Node takes to start.)
  */
 export declare function isMainThread(): boolean
+
+/**
+ * Makes a queue whose items are marked done, or finds the one of that name; returns its id. 0 is no bound;
+ * `letters` is the handle of the queue for dead letters, or empty.
+ */
+export declare function joinableCreate(maxSize: number, redeliver: boolean, maxDeliveries: number, letters: Array<number>, name?: string | undefined | null): number
+
+/**
+ * Takes the next item into this thread's hand; `receives`: it may be given back. The result is that of
+ * `queue_get`, and `taken` tells about the item.
+ */
+export declare function joinableGet(id: number, area: number, receives: boolean): number
 
 /** In a child of ours: the place that the parent reserved for it. */
 export declare function joinAs(generation: number, slot: number): void
@@ -87,6 +108,20 @@ export interface LockState {
 
 /** Acquires a lock, blocking for at most `timeout` ms (negative: for ever): the acquisition, -1 late, -2 cut short. */
 export declare function lockWait(id: number, timeout: number, interruptible: boolean): number
+
+/** Items that were lost with those who had taken them. */
+export interface LostItems {
+  /** How many. */
+  count: number
+  /** The process that had the last of them. */
+  pid: number
+  /** Which delivery of that item it was. */
+  attempt: number
+  /** The exit code of the process, once its parent has seen it. */
+  exitCode?: number
+  /** Its parent may still say. */
+  mayBeKnown: boolean
+}
 
 /** Figures of the shared memory. */
 export interface MemoryUsage {
@@ -158,6 +193,9 @@ export declare function queueCreate(kind: number, maxSize: number, name?: string
 /** Makes a queue whose first ticket is chosen: tests go near the wraps of its counters. */
 export declare function queueCreateAt(maxSize: number, ticket: number): number
 
+/** Drops all that is in a queue; after a shutdown also what comes back later. */
+export declare function queueDrain(id: number): void
+
 /**
  * Takes the next message. A small one is copied to a receiving area: the result is
  * `kind * 2^32 + length`. Else -1 nothing, -2 ended, -3 fetch it by `receive`.
@@ -166,6 +204,18 @@ export declare function queueGet(id: number, area: number): number
 
 /** The handle of a queue: index and generation. */
 export declare function queueHandle(id: number): Array<number>
+
+/**
+ * For a join that began at the tail `since`: 0 something is not done, 1 everything was done at some moment
+ * since, 2 items were lost.
+ */
+export declare function queueJoined(id: number, since: number): number
+
+/** Blocks until there is an outcome for a join that began at the tail `since`; returns what `wait_sync` does. */
+export declare function queueJoinSync(id: number, since: number, timeout: number, interruptible: boolean): number
+
+/** What was lost, if anything. */
+export declare function queueLost(id: number): LostItems | null
 
 /** Its bound on items, 0: none. */
 export declare function queueMaxSize(id: number): number
@@ -193,6 +243,9 @@ export declare function queueShutDown(id: number): void
 
 /** Messages in the queue. */
 export declare function queueSize(id: number): number
+
+/** The ticket of the next put: what a join begins with. */
+export declare function queueTail(id: number): number
 
 /** Fetches the message that the last get announced. */
 export declare function receive(): Received
@@ -269,6 +322,9 @@ export interface StartOptions {
   stdio: Array<number>
   daemon: boolean
 }
+
+/** About the item that this thread took last: 0 its ticket, 1 the place of its slot, 2 which delivery it is. */
+export declare function taken(what: number): number
 
 /** The process is about to end its worker threads: those that wait look up more often. */
 export declare function threadsEnd(): void

@@ -773,15 +773,20 @@ if (
   }
 }
 
-const { bareCalls, checkFamily, configureFamily, cpuCount, familyMemory, familyNonce, findFamily, isMainThread, joinAs, lockCreate, lockLocked, lockOpen, lockRelease, lockState, lockWait, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueGet, queueHandle, queueMaxSize, queueName, queueOpen, queuePut, queuePutBytes, queuePutLarge, queueReadable, queueShutDown, queueSize, receive, release, rlockRelease, rlockWait, scratch, setPulse, setWorker, sharedClose, sharedHandle, sharedName, sharedWaiters, signalName, signalNumber, threadsEnd, version, waitAgain, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
+const { bareCalls, checkFamily, configureFamily, cpuCount, deliveryDone, deliveryRefuse, deliveryRetry, familyMemory, familyNonce, findFamily, isMainThread, joinableCreate, joinableGet, joinAs, lockCreate, lockLocked, lockOpen, lockRelease, lockState, lockWait, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueDrain, queueGet, queueHandle, queueJoined, queueJoinSync, queueLost, queueMaxSize, queueName, queueOpen, queuePut, queuePutBytes, queuePutLarge, queueReadable, queueShutDown, queueSize, queueTail, receive, release, rlockRelease, rlockWait, scratch, setPulse, setWorker, sharedClose, sharedHandle, sharedName, sharedWaiters, signalName, signalNumber, taken, threadsEnd, version, waitAgain, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
 export { bareCalls }
 export { checkFamily }
 export { configureFamily }
 export { cpuCount }
+export { deliveryDone }
+export { deliveryRefuse }
+export { deliveryRetry }
 export { familyMemory }
 export { familyNonce }
 export { findFamily }
 export { isMainThread }
+export { joinableCreate }
+export { joinableGet }
 export { joinAs }
 export { lockCreate }
 export { lockLocked }
@@ -806,8 +811,12 @@ export { processStart }
 export { queueClose }
 export { queueCreate }
 export { queueCreateAt }
+export { queueDrain }
 export { queueGet }
 export { queueHandle }
+export { queueJoined }
+export { queueJoinSync }
+export { queueLost }
 export { queueMaxSize }
 export { queueName }
 export { queueOpen }
@@ -817,6 +826,7 @@ export { queuePutLarge }
 export { queueReadable }
 export { queueShutDown }
 export { queueSize }
+export { queueTail }
 export { receive }
 export { release }
 export { rlockRelease }
@@ -830,6 +840,7 @@ export { sharedName }
 export { sharedWaiters }
 export { signalName }
 export { signalNumber }
+export { taken }
 export { threadsEnd }
 export { version }
 export { waitAgain }

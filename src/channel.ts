@@ -18,6 +18,9 @@ export interface Refusals {
   getEnded(): never
 }
 
+/** Takes the next message of a queue, or gives {@link nothing} or {@link ended}; see {@link take}. */
+export type Taking = (queue: number, patient: boolean) => unknown
+
 /** See the module. */
 export class Channel<S, R> {
   readonly #id: () => number
@@ -25,9 +28,14 @@ export class Channel<S, R> {
   readonly #root: string
   readonly #getters: Line
   readonly #putters: Line
+  readonly #by: Taking
 
-  /** `id` names the queue to the native part and throws once it is closed; `root` is what errors call a message. */
-  constructor(id: () => number, refuse: Refusals, root: string) {
+  /**
+   * `id` names the queue to the native part and throws once it is closed; `root` is what errors call a message; `by` is how a
+   * message is taken.
+   */
+  constructor(id: () => number, refuse: Refusals, root: string, by: Taking = take) {
+    this.#by = by
     this.#id = id
     this.#refuse = refuse
     this.#root = root
@@ -87,24 +95,35 @@ export class Channel<S, R> {
     return this.#put(item) === undefined
   }
 
-  #take(patient: boolean): R | typeof notYet {
-    const item = call(() => take(this.#id(), patient))
+  #take(by: Taking, patient: boolean): unknown {
+    const item = call(() => by(this.#id(), patient))
     if (item === nothing) return notYet
     if (item === ended) return this.#refuse.getEnded()
-    return item as R
+    return item
   }
 
   get(options?: WaitOptions): Promise<R> {
-    return this.#getters.wait(() => this.#take(true), options, () => this.#refuse.empty())
+    return this.take<R>(this.#by, options)
   }
 
   getSync(options?: SyncWaitOptions): R {
-    return waitSync(What.Getter, this.#id, () => this.#take(false), timeoutOf(options), () => this.#refuse.empty())
+    return this.takeSync<R>(this.#by, options)
   }
 
   /** {@link notYet} when there is nothing. */
   tryGet(): R | typeof notYet {
-    return this.#take(false)
+    return this.#take(this.#by, false) as R | typeof notYet
+  }
+
+  /** As get, with another way of taking. */
+  take<T>(by: Taking, options?: WaitOptions): Promise<T> {
+    return this.#getters.wait(() => this.#take(by, true) as T | typeof notYet, options, () => this.#refuse.empty())
+  }
+
+  /** As getSync, with another way of taking. */
+  takeSync<T>(by: Taking, options?: SyncWaitOptions): T {
+    const attempt = (): T | typeof notYet => this.#take(by, false) as T | typeof notYet
+    return waitSync(What.Getter, this.#id, attempt, timeoutOf(options), () => this.#refuse.empty())
   }
 
   /** True when a get would find a message or the end. */
@@ -124,30 +143,18 @@ export class Channel<S, R> {
   /** No more puts; those who wait here look at once. `drop` takes what is left away. */
   shutDown(drop: boolean): void {
     const shut = (): void => { call(() => { native.queueShutDown(this.#id()) }) }
+    const drain = (): void => { call(() => { native.queueDrain(this.#id()) }) }
     try {
       shut()
     } catch (error) {
       // The end takes a place in the queue, for which there may be no memory: what is dropped makes room.
       if (!drop || !(error instanceof OutOfMemoryError)) throw error
-      while (this.#drop());
+      drain()
       shut()
     }
-    if (drop) while (this.#drop());
+    if (drop) drain()
     this.#getters.advance()
     this.#putters.advance()
-  }
-
-  #drop(): boolean {
-    const id = this.#id()
-    const size = call(() => native.queueSize(id))
-    try {
-      const item = take(id, false)
-      return item !== nothing && item !== ended
-    } catch (error) {
-      // What cannot be read here is gone all the same.
-      if (call(() => native.queueSize(id)) < size) return true
-      throw error
-    }
   }
 
   /** Fails those who wait here: the channel is closed. */

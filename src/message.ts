@@ -11,7 +11,7 @@ import { preload } from './target/index.js'
 /** Results of a put. */
 export const Put = { Done: 0, Full: 1, ShutDown: 2 } as const
 /** Results of a get that are no message. */
-const Got = { Nothing: -1, Ended: -2, Large: -3 } as const
+export const Got = { Nothing: -1, Ended: -2, Large: -3 } as const
 
 /** Nothing is there. */
 export const nothing: unique symbol = Symbol('nothing')
@@ -67,13 +67,14 @@ let depth = 0
 /**
  * Takes the next message of a queue, or {@link nothing}, or {@link ended}.
  *
+ * @param get Asks the native part.
  * @param patient A message whose functions refer to modules that are not loaded here gives a promise; else they are
  * loaded synchronously, which not every module allows.
  */
-export function take(queue: number, patient: boolean): unknown {
+export function take(queue: number, patient: boolean, get = native.queueGet): unknown {
   const mine = depth
   const area = receiving(mine)
-  const got = native.queueGet(queue, mine)
+  const got = get(queue, mine)
   if (got >= 0) {
     const kind = Math.floor(got / TWO_32)
     const length = got - kind * TWO_32

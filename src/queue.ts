@@ -3,7 +3,7 @@
  */
 
 import { inspect } from 'node:util'
-import { Channel } from './channel.js'
+import { Channel, type Taking } from './channel.js'
 import { ClosedError, Empty, Full, ShutDown } from './errors.js'
 import { handleOf, registerKind, type Handle, type Shareable } from './handles.js'
 import { allowNames, call, join, native } from './native.js'
@@ -37,6 +37,26 @@ const refusals = {
 /** Set while the constructor is to wrap an opened queue instead of making one. */
 let opening: Handle | null = null
 
+/** Runs a constructor of a queue so that it wraps the opened queue of a handle. @internal */
+export function opened<Q>(handle: Handle, make: () => Q): Q {
+  opening = handle
+  try {
+    return make()
+  } finally {
+    opening = null
+  }
+}
+
+// What classes of queues do in their own way. @internal
+/** Makes the queue in shared memory, from checked options; returns its id. */
+export const create: unique symbol = Symbol('create')
+/** Takes the next item. */
+export const taking: unique symbol = Symbol('taking')
+/** Its channel. */
+export const channelOf: unique symbol = Symbol('channel')
+/** Its id; throws once it is closed. */
+export const idOf: unique symbol = Symbol('id')
+
 /**
  * First in, first out (a process's own puts in the order of the calls, awaited or not); any number of producers and
  * consumers in any process or worker thread. A message is a snapshot taken by the call that puts it. A `put` that has
@@ -59,7 +79,8 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
 
   /** @throws RangeError for a bound that is no whole number; {@link StateError} when the queue of that name has another. */
   constructor(options: QueueOptions | number = {}) {
-    const { maxSize = 0, name } = typeof options === 'number' ? { maxSize: options } : options
+    const given = typeof options === 'number' ? { maxSize: options } : options
+    const { maxSize = 0, name } = given
     if (typeof maxSize !== 'number' || Number.isNaN(maxSize) || (maxSize !== Infinity && maxSize > Number.MAX_SAFE_INTEGER)) {
       throw new RangeError(`maxSize must be a number, not ${String(maxSize)}`)
     }
@@ -68,16 +89,36 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
     join()
     const handle = opening
     if (name !== undefined) allowNames()
-    this.#native = call(() => handle === null ? native.queueCreate(KIND, bound, name ?? null) : native.queueOpen(handle[0], handle[1]))
+    this.#native = call(() => handle === null ? this[create](bound, name ?? null, given) : native.queueOpen(handle[0], handle[1]))
     this.#name = handle === null ? name ?? null : native.queueName(this.#native) ?? null
     this.#maxSize = handle === null ? bound : native.queueMaxSize(this.#native)
-    this.#channel = new Channel(() => this.#id(), refusals, 'item')
+    this.#channel = new Channel(() => this.#id(), refusals, 'item', this[taking]())
     collected.register(this, this.#native, this)
   }
 
   /** Its name, null without one. */
   get name(): string | null {
     return this.#name
+  }
+
+  /** @internal */
+  protected [create](bound: number, name: string | null, _options: QueueOptions): number {
+    return native.queueCreate(KIND, bound, name)
+  }
+
+  /** @internal */
+  protected [taking](): Taking | undefined {
+    return undefined
+  }
+
+  /** @internal */
+  protected get [channelOf](): Channel<T, T> {
+    return this.#channel
+  }
+
+  /** @internal */
+  protected [idOf](): number {
+    return this.#id()
   }
 
   #id(): number {
@@ -256,9 +297,9 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
   }
 
   [inspect.custom](): string {
-    const name = this.#name === null ? '' : ` ${JSON.stringify(this.#name)}`
-    if (this.#closed) return `Queue${name} { closed }`
-    return `Queue${name} { ${this.qsize()}${this.#maxSize > 0 ? ` of ${this.#maxSize}` : ''} items }`
+    const name = `${this.constructor.name}${this.#name === null ? '' : ` ${JSON.stringify(this.#name)}`}`
+    if (this.#closed) return `${name} { closed }`
+    return `${name} { ${this.qsize()}${this.#maxSize > 0 ? ` of ${this.#maxSize}` : ''} items }`
   }
 }
 
@@ -277,11 +318,4 @@ function counted(error: unknown, count: number): unknown {
   return typeof error === 'object' && error !== null ? Object.assign(error, { count }) : error
 }
 
-registerKind(KIND, handle => {
-  opening = handle
-  try {
-    return new Queue()
-  } finally {
-    opening = null
-  }
-})
+registerKind(KIND, handle => opened(handle, () => new Queue()))

@@ -21,7 +21,7 @@ export interface WaitOptions {
 export type SyncWaitOptions = Pick<WaitOptions, 'timeout'>
 
 /** What the native part can wait for. */
-export const What = { Getter: 0, Putter: 1, End: 2, Shared: 3 } as const
+export const What = { Getter: 0, Putter: 1, End: 2, Shared: 3, Joiner: 4 } as const
 export type What = (typeof What)[keyof typeof What]
 
 /** "Not yet", of an attempt. */
@@ -36,11 +36,15 @@ export function timeoutOf(options: SyncWaitOptions | undefined): number {
 }
 
 /**
- * Blocks the thread until `attempt` succeeds. `late` makes the result (or throws) when time is up.
+ * Blocks the thread until `attempt` succeeds. `late` makes the result (or throws) when time is up; `block` sleeps in the native
+ * part, for so many ms (negative: for ever).
  *
  * @throws {@link InterruptedError} when SIGINT comes and this process listens for it.
  */
-export function waitSync<T>(what: What, id: () => number, attempt: () => T | typeof notYet, timeout: number, late: () => T): T {
+export function waitSync<T>(
+  what: What, id: () => number, attempt: () => T | typeof notYet, timeout: number, late: () => T,
+  block = (left: number, interruptible: boolean): number => native.waitSync(what, id(), left, interruptible),
+): T {
   const first = attempt()
   if (first !== notYet) return first
   if (timeout <= 0) return late()
@@ -48,7 +52,7 @@ export function waitSync<T>(what: What, id: () => number, attempt: () => T | typ
   for (;;) {
     const left = timeout === Infinity ? -1 : Math.max(0, end - performance.now())
     const interruptible = isMainThread && process.listenerCount('SIGINT') > 0
-    const outcome = call(() => native.waitSync(what, id(), left, interruptible))
+    const outcome = call(() => block(left, interruptible))
     if (outcome === 2) throw new InterruptedError('a signal came while this call waited')
     const result = attempt()
     if (result !== notYet) return result

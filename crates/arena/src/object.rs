@@ -600,10 +600,13 @@ impl Arena {
                 continue;
             };
             for name in dead {
-                match kind.forsake(self, me, *name, index) {
-                    Ok(false) => {}
-                    Ok(true) => self.rouse(me, self.section_of(index))?,
-                    Err(error) => outcome = Err(error),
+                let changed = kind.forsake(self, me, *name, index).unwrap_or_else(|error| {
+                    outcome = Err(error);
+                    // It may have come half-way.
+                    true
+                });
+                if changed {
+                    self.rouse(me, self.section_of(index))?;
                 }
             }
         }

@@ -8,7 +8,7 @@ use polyproc_arena::attach::{Family, Limits, VARIABLE};
 use polyproc_arena::object::Kind;
 use polyproc_arena::{Arena, Member, check, process};
 use polyproc_channel::connection::{EndKind, KIND as END};
-use polyproc_channel::queue::{KIND as QUEUE, QueueKind, SIMPLE};
+use polyproc_channel::queue::{JOINABLE, KIND as QUEUE, QueueKind, SIMPLE};
 use polyproc_sync::lock::{KIND as LOCK, LockKind, REENTRANT};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,7 @@ const KINDS: &[(usize, &dyn Kind)] = &[
     (QUEUE, &QueueKind),
     (SIMPLE, &QueueKind),
     (END, &EndKind),
+    (JOINABLE, &QueueKind),
     (LOCK, &LockKind),
     (REENTRANT, &LockKind),
 ];

@@ -7,6 +7,7 @@ mod event_loop;
 mod failure;
 mod family;
 mod isolate;
+mod joinable_queue;
 mod lock;
 mod process;
 mod queue;

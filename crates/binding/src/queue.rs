@@ -10,7 +10,7 @@ use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use polyproc_arena::object::Handle;
 use polyproc_channel::envelope;
-use polyproc_channel::queue::FIRST_TICKET;
+use polyproc_channel::queue::Options;
 use polyproc_channel::slot::INLINE;
 use polyproc_channel::{Got, Message, Put, Queue};
 
@@ -19,10 +19,12 @@ const DONE: i32 = 0;
 const FULL: i32 = 1;
 const SHUT_DOWN: i32 = 2;
 /// What a get returns instead of a message.
-const NOTHING: f64 = -1.0;
-const ENDED: f64 = -2.0;
+pub const NOTHING: f64 = -1.0;
+pub const ENDED: f64 = -2.0;
 /// The message is to be fetched by `receive`.
-const LARGE: f64 = -3.0;
+pub const LARGE: f64 = -3.0;
+/// Above the length of a message its kind.
+pub const TWO_32: f64 = 4_294_967_296.0;
 
 fn outcome(put: Put) -> i32 {
     match put {
@@ -37,14 +39,12 @@ fn outcome(put: Put) -> i32 {
 pub fn queue_create(env: &Env, kind: u32, max_size: f64, name: Option<String>) -> Result<u32> {
     let isolate = isolate(env)?;
     let (arena, me) = (isolate.arena, &isolate.me);
-    let queue = Queue::create_kind(
-        arena,
-        me,
-        kind as usize,
-        max_size as u64,
-        name.as_deref(),
-        FIRST_TICKET,
-    );
+    let options = Options {
+        most: max_size as u64,
+        name: name.as_deref(),
+        ..Options::default()
+    };
+    let queue = Queue::create_kind(arena, me, kind as usize, &options);
     Ok(isolate.keep(queue.map_err(fail)?))
 }
 
@@ -144,7 +144,7 @@ pub fn queue_put_bytes(
     put_block(&isolate, &queue, kind, &bytes, &blobs, &pairs(&handles))
 }
 
-fn pairs(handles: &[u32]) -> Vec<Handle> {
+pub fn pairs(handles: &[u32]) -> Vec<Handle> {
     handles
         .chunks_exact(2)
         .map(|pair| Handle {
@@ -210,12 +210,12 @@ pub fn queue_get(env: &Env, id: u32, area: u32) -> Result<f64> {
             let len = (message.len as usize).min(area.len);
             // SAFETY: the area is alive and at least that long; the buffer is our own.
             unsafe { std::ptr::copy_nonoverlapping(buffer.as_ptr(), area.at, len) };
-            Ok(f64::from(message.kind) * 4_294_967_296.0 + len as f64)
+            Ok(f64::from(message.kind) * TWO_32 + len as f64)
         }
         Got::Message(message) => {
             let area = isolate.receiving(area)?;
             if let Some(len) = received::copy_plain(&isolate, &message, area)? {
-                return Ok(f64::from(message.kind) * 4_294_967_296.0 + len as f64);
+                return Ok(f64::from(message.kind) * TWO_32 + len as f64);
             }
             received::keep(message);
             Ok(LARGE)

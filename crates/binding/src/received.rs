@@ -30,7 +30,7 @@ pub struct Received<'a> {
     pub token: u32,
 }
 
-/// Copies a message without buffers and handles into an area and frees its block. `None` when it does
+/// Copies a message without buffers and handles into an area and frees its block, if it is ours. `None` when it does
 /// not fit or is not plain.
 pub fn copy_plain(isolate: &Isolate, message: &Message, area: Area) -> Result<Option<usize>> {
     if message.pins {
@@ -44,8 +44,15 @@ pub fn copy_plain(isolate: &Isolate, message: &Message, area: Area) -> Result<Op
     // SAFETY: the area is alive and at least that long.
     let target = unsafe { std::slice::from_raw_parts_mut(area.at, len as usize) };
     isolate.arena.map.copy_out(at, target).map_err(fail)?;
-    isolate.arena.free(&isolate.me, message.block).map_err(fail)?;
+    if !is_kept(message) {
+        isolate.arena.free(&isolate.me, message.block).map_err(fail)?;
+    }
     Ok(Some(len as usize))
+}
+
+/// True when the block stays the queue's: the item may have to be delivered to somebody else.
+fn is_kept(message: &Message) -> bool {
+    message.hand.is_some_and(|hand| hand.keeps)
 }
 
 /// Remembers the message that the next `fetch` asks for.
@@ -134,7 +141,34 @@ pub fn fetch<'a>(env: &Env) -> Result<Received<'a>> {
     let message = ANNOUNCED
         .with(|slot| slot.borrow_mut().take())
         .ok_or_else(|| state("no message was announced"))?;
+    if is_kept(&message) {
+        return copies(env, &isolate, &message);
+    }
     unpack(env, &isolate, message.kind, message.block, message.pins)
+}
+
+/// Copies of everything in a block that stays the queue's: what its receiver changes must not come back.
+fn copies<'a>(env: &Env, isolate: &Isolate, message: &Message) -> Result<Received<'a>> {
+    let parts = envelope::open(isolate.arena, message.block, message.pins).map_err(fail)?;
+    let mut handles = Vec::new();
+    if message.pins {
+        // Alive for as long as the item is in hand.
+        for handle in isolate.arena.pinned(message.block).map_err(fail)? {
+            handles.extend([handle.index as u32, handle.generation]);
+        }
+    }
+    let bytes = copy(env, isolate, parts.message.0, parts.message.1)?;
+    let mut blobs = Vec::with_capacity(parts.buffers.len());
+    for (at, len) in parts.buffers {
+        blobs.push(copy(env, isolate, at, len)?);
+    }
+    Ok(Received {
+        kind: message.kind,
+        bytes,
+        blobs,
+        handles,
+        token: NONE,
+    })
 }
 
 /// Takes a block apart for JavaScript.
@@ -164,7 +198,7 @@ pub fn unpack<'a>(env: &Env, isolate: &Isolate, kind: u8, block: u64, pins: bool
         blobs.push(show(env, isolate, &lent, at, len)?);
     }
     let token = NEXT.get();
-    NEXT.set(token.wrapping_add(1));
+    NEXT.set((token + 1) % NONE);
     HELD.with(|held| held.borrow_mut().insert(token, lent));
     Ok(Received {
         kind,
@@ -174,6 +208,9 @@ pub fn unpack<'a>(env: &Env, isolate: &Isolate, kind: u8, block: u64, pins: bool
         token,
     })
 }
+
+/// Token of a message of which nothing is to be released.
+const NONE: u32 = u32::MAX;
 
 thread_local! {
     /// Messages whose handles JavaScript has not opened yet.

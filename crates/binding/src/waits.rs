@@ -9,19 +9,22 @@ use napi::sys;
 use napi_derive::napi;
 use polyproc_arena::block_on::{Outcome, block_on_any};
 use polyproc_arena::wait::{List, Record, Sleeper};
+use polyproc_channel::joinable::Joined;
 use polyproc_family::{Key, children};
 use polyproc_sys::{clock, interrupt};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What can be waited for.
-enum Target {
+pub enum Target {
     Getter(polyproc_channel::Queue),
     Putter(polyproc_channel::Queue),
     /// The end of a process.
     End(Key),
     /// A lock, or whatever else of its kind.
     Shared(Shared),
+    /// Everything done, of one who joined at that tail.
+    Joiner(polyproc_channel::Queue, u64),
 }
 
 /// A worker thread's wait looks up so often, in ns: termination is noticed only by calling JavaScript.
@@ -54,6 +57,7 @@ fn target(isolate: &Isolate, what: u8, id: f64) -> Result<Target> {
         1 => Ok(Target::Putter(isolate.queue(id as u32)?)),
         2 => Ok(Target::End(Key(id as u64))),
         3 => Ok(Target::Shared(isolate.shared(id as u32)?)),
+        4 => Ok(Target::Joiner(isolate.queue(id as u32)?, u64::MAX)),
         _ => Err(state("nothing can be waited for by that number")),
     }
 }
@@ -65,6 +69,7 @@ impl Target {
             Self::Putter(queue) => queue.putters(isolate.arena),
             Self::End(key) => children::waiters(isolate.arena, *key),
             Self::Shared(shared) => shared.waiters(),
+            Self::Joiner(queue, _) => queue.joiners(isolate.arena),
         }
     }
 
@@ -72,6 +77,7 @@ impl Target {
         match self {
             Self::Getter(queue) => queue.is_readable(isolate.arena),
             Self::Putter(queue) => queue.is_writable(isolate.arena),
+            Self::Joiner(queue, since) => Ok(queue.joined(isolate.arena, *since)? != Joined::Pending),
             Self::End(key) => match children::exit_of(isolate.arena, *key) {
                 Ok(exit) => Ok(exit.is_some()),
                 Err(_) => children::has_ended(isolate.arena, *key),
@@ -135,7 +141,8 @@ pub fn stop(isolate: &Isolate, interruptible: bool) -> impl FnMut() -> bool {
     }
 }
 
-fn wait_for(isolate: &Isolate, targets: &[Target], timeout: f64, interruptible: bool) -> Result<u8> {
+/// Waits for any of several things; see `wait_sync`.
+pub fn wait_for(isolate: &Isolate, targets: &[Target], timeout: f64, interruptible: bool) -> Result<u8> {
     let lists: Vec<List> = targets.iter().map(|target| target.list(isolate)).collect();
     let outcome = block_on_any(
         isolate.arena,

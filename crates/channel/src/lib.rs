@@ -1,14 +1,25 @@
 //! Queues between processes.
 //!
 //! [`slot`] is the protocol of one message's place, [`segment`] a row of such places, [`queue`] the
-//! object that users see. `docs/queue.md` tells how they work together.
+//! object that users see, with [`put`], [`get`], [`chain`], [`recover`] and [`joinable`] for its parts.
+//! `docs/queue.md` tells how they work together.
 
+#[cfg(not(loom))]
+pub mod chain;
 #[cfg(not(loom))]
 pub mod connection;
 #[cfg(not(loom))]
 pub mod envelope;
 #[cfg(not(loom))]
+pub mod get;
+#[cfg(not(loom))]
+pub mod joinable;
+#[cfg(not(loom))]
+pub mod put;
+#[cfg(not(loom))]
 pub mod queue;
+#[cfg(not(loom))]
+pub mod recover;
 #[cfg(not(loom))]
 pub mod segment;
 pub mod slot;

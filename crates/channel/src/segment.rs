@@ -3,8 +3,11 @@
 //! A block: 128 bytes of header (`base`, the ticket of the first slot; `len`, slots in all; `next`, the
 //! segment that goes on) and then the slots. A segment never leaves its queue while the queue lives, so
 //! that whoever was slow still finds slots there, with tickets that tell it so. A segment of which all
-//! slots are over is used again, for higher tickets, without being cleared: "free with a lower ticket"
-//! means empty.
+//! slots are over is taken out of the chain, wherever it stands in it, and used again, for higher tickets,
+//! without being cleared: "free with a lower ticket" means empty.
+//!
+//! Chains are walked without a lock. A segment that is taken out loses its `base` before its `next`, so
+//! whoever reads a `next` that leads astray and then looks at the `base` knows it, and begins anew.
 
 use crate::slot::{self, Look, Slot};
 use polyproc_arena::error::{Error, Result};
@@ -20,6 +23,31 @@ pub const LEN: Offset = 8;
 pub const NEXT: Offset = 16;
 /// Where the slots begin.
 pub const SLOTS: Offset = 128;
+
+/// `base` of a segment that is in no chain: it serves no ticket.
+pub const RETIRED: u64 = u64::MAX;
+
+/// Where a walk along a chain came to.
+#[derive(Debug, Clone, Copy)]
+pub enum Walk {
+    /// A segment.
+    At(Segment),
+    /// The end of the chain.
+    End,
+    /// The chain was changed meanwhile: begin anew.
+    Moved,
+}
+
+impl Walk {
+    /// The segment, if it came to one.
+    #[must_use]
+    pub fn segment(self) -> Option<Segment> {
+        match self {
+            Self::At(segment) => Some(segment),
+            Self::End | Self::Moved => None,
+        }
+    }
+}
 
 /// A segment as read at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -88,18 +116,27 @@ impl Segment {
         arena.link(self.at + NEXT)
     }
 
-    /// The segment that goes on. `None` if there is none yet, or if this one has been moved meanwhile: the
-    /// tickets of a chain grow, so a walk along it ends also where the chain is damaged.
+    /// The segment that goes on: the tickets of a chain grow, so a walk along it ends also where the chain
+    /// is damaged.
     ///
     /// # Errors
     /// `Corrupt`.
-    pub fn after(&self, arena: &Arena) -> Result<Option<Self>> {
+    pub fn after(&self, arena: &Arena) -> Result<Walk> {
         let next = self.next(arena)?;
-        if next == 0 {
-            return Ok(None);
+        let after = if next == 0 {
+            None
+        } else {
+            Some(Self::read(arena, next)?)
+        };
+        // SYNC: Acquire pairs with the commit that took this one out: it changed the base before the link.
+        if arena.map.word(self.at + BASE)?.load(Acquire) != self.base || self.next(arena)? != next {
+            return Ok(Walk::Moved);
         }
-        let next = Self::read(arena, next)?;
-        Ok((next.base > self.base).then_some(next))
+        Ok(match after {
+            None => Walk::End,
+            Some(after) if after.base > self.base && after.base != RETIRED => Walk::At(after),
+            Some(_) => Walk::Moved,
+        })
     }
 
     /// True when every slot has served its ticket.

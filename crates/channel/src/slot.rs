@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! +0    word   ticket << 16 | phase << 12 | slot number of the owner
-//! +8    meta   length (32 bits) | kind << 32 | flags << 40
+//! +8    meta   length (32 bits) | kind << 32 | flags << 40 | deliveries << 43
 //! +16   block  where the payload is when it does not fit here, else 0
 //! +24   104 bytes of payload
 //! ```
@@ -25,13 +25,20 @@
 //! release because recovery may have been faster, and because each is followed by a look at the list of
 //! waiters, with which it must not be reordered.
 //!
+//! In a queue that is joined a slot stays in phase reading until its item has been marked done: the flag
+//! "in hand" in `meta`, which only the owner of the slot writes, tells an item that was delivered from one
+//! that is being taken.
+//!
 //! # What a crash leaves
-//! `writing(t, dead)`: recovery makes it a tombstone, and frees the block if the message had one.
-//! `reading(t, dead)`: recovery makes it full again, for somebody else. Any other phase names nobody.
+//! `writing(t, dead)`: a message in a block is whole once the block belongs to the slot: recovery shows it.
+//! Else it makes a tombstone.
+//! `reading(t, dead)`: recovery makes it full again, for somebody else. If it was in hand, see
+//! [`crate::joinable`]. Any other phase names nobody.
 
 use polyproc_arena::error::Result;
 use polyproc_arena::map::{Map, Offset};
-use polyproc_arena::primitive::Ordering::{Acquire, Relaxed};
+use polyproc_arena::primitive::Ordering::{Acquire, Relaxed, SeqCst};
+use polyproc_arena::primitive::fence;
 
 /// Bytes of a slot.
 pub const SIZE: u64 = 128;
@@ -45,6 +52,29 @@ pub const BLOCK: Offset = 16;
 pub const PAYLOAD: Offset = 24;
 /// Bytes of payload that fit.
 pub const INLINE: usize = 104;
+
+/// In `meta`: the message lies in a block.
+pub const HAS_BLOCK: u64 = 1 << 40;
+/// In `meta`: the block begins with a table of handles.
+pub const HAS_PINS: u64 = 1 << 41;
+/// In `meta`: the message was delivered to the owner of the slot.
+pub const IN_HAND: u64 = 1 << 42;
+/// Deliveries that came to nothing are counted up to this.
+pub const MOST_DELIVERIES: u64 = (1 << 21) - 1;
+const DELIVERIES: u32 = 43;
+
+/// How often a message was delivered before, by its `meta`.
+#[must_use]
+pub fn deliveries(meta: u64) -> u64 {
+    meta >> DELIVERIES
+}
+
+/// The `meta` of a message that goes back to the queue after one more delivery.
+#[must_use]
+pub fn once_more(meta: u64) -> u64 {
+    let count = (deliveries(meta) + 1).min(MOST_DELIVERIES);
+    meta & ((1 << DELIVERIES) - 1) & !IN_HAND | count << DELIVERIES
+}
 
 /// What a slot is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,6 +242,18 @@ impl Slot<'_> {
         )
     }
 
+    /// As [`Slot::release`] of an item that is done. Of several who do this at the same time and then look at
+    /// all slots at least one sees that all are over.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn finish(&self, owner: u64) -> Result<bool> {
+        let released = self.release(owner)?;
+        // SYNC: between the own change and the look at the others' slots, for all of them.
+        fence(SeqCst);
+        Ok(released)
+    }
+
     /// Closes an empty slot.
     ///
     /// # Errors
@@ -241,7 +283,7 @@ impl Slot<'_> {
         Ok((meta, self.map.word(self.at + BLOCK)?.load(Relaxed)))
     }
 
-    /// Writes length, kind, flags and block. Only the producer that owns the slot may.
+    /// Writes length, kind, flags and block. Only the owner of the slot may.
     ///
     /// # Errors
     /// `Corrupt`.
@@ -251,5 +293,21 @@ impl Slot<'_> {
         self.map.word(self.at + META)?.store(meta, Relaxed);
         self.map.word(self.at + BLOCK)?.store(block, Relaxed);
         Ok(())
+    }
+
+    /// Writes length, kind, flags and deliveries. Only the owner of the slot may.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn mark(&self, meta: u64) -> Result<()> {
+        // SYNC: Relaxed: `give_back` and `release` release it, and recovery comes after the owner's death.
+        self.map.word(self.at + META)?.store(meta, Relaxed);
+        Ok(())
+    }
+
+    /// The word of a slot that is over: for a commit.
+    #[must_use]
+    pub fn over(&self) -> u64 {
+        State::new(self.ticket, Phase::Free, 0).pack()
     }
 }

@@ -28,7 +28,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Key(pub u64);
 
 impl Key {
-    fn of(name: u64) -> Self {
+    /// Of a process that the arena names so.
+    #[must_use]
+    pub fn of(name: u64) -> Self {
         Self((name >> 32) << 12 | name & 0xfff)
     }
 
@@ -207,6 +209,18 @@ pub fn recorded_exit(arena: &Arena, key: Key) -> Result<Option<i32>> {
         .load(Acquire);
     let known = u64::from(state.generation) == key.name() >> 32 && word >> 63 == 1;
     Ok(known.then_some(word as u32 as i32))
+}
+
+/// True when the exit status is not in the member table and its parent may still write it there.
+///
+/// # Errors
+/// `Corrupt`.
+pub fn may_be_recorded(arena: &Arena, key: Key) -> Result<bool> {
+    let state = process::state(arena, key.slot())?;
+    let at = arena.layout.process(key.slot());
+    Ok(u64::from(state.generation) == key.name() >> 32
+        && arena.map.word(at + process::CREATOR)?.load(Acquire) != 0
+        && arena.map.word(at + process::EXIT)?.load(Acquire) >> 63 == 0)
 }
 
 /// Those who wait for the end of a process.

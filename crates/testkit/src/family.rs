@@ -7,7 +7,7 @@ use polyproc_arena::layout::{self, Layout};
 use polyproc_arena::map::Map;
 use polyproc_arena::process::{self, Phase};
 use polyproc_arena::{Arena, Member, check, recovery};
-use polyproc_channel::queue::{KIND, QueueKind};
+use polyproc_channel::queue::{JOINABLE, KIND, QueueKind};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -184,7 +184,13 @@ impl Family {
 }
 
 fn join(map: Map, layout: Layout) -> Arena {
-    let arena = Arena::over(map, layout, 1, None, &[(KIND, &QueueKind)]);
+    let arena = Arena::over(
+        map,
+        layout,
+        1,
+        None,
+        &[(KIND, &QueueKind), (JOINABLE, &QueueKind)],
+    );
     let pid = std::process::id();
     let name = process::claim(&arena, Phase::Starting, pid, 0)
         .and_then(|name| {

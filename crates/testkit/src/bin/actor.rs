@@ -19,7 +19,7 @@
 use polyproc_arena::attach::{Family, Limits, VARIABLE};
 use polyproc_arena::{Arena, Error, Member, Result};
 use polyproc_channel::envelope;
-use polyproc_channel::queue::{KIND, Queue, QueueKind};
+use polyproc_channel::queue::{JOINABLE, KIND, Queue, QueueKind};
 use polyproc_process::{ExitStatus, SpawnRequest, Stdio};
 use polyproc_sys::{proc_info, signal};
 use polyproc_testkit::operations::{self, Operation, Shape};
@@ -77,7 +77,11 @@ fn parsed(word: &str) -> u64 {
 
 fn join(child: Option<u64>) -> Result<(&'static Arena, Member)> {
     let variable = std::env::var(VARIABLE).map_err(|_| Error::State(format!("{VARIABLE} is not set")))?;
-    Family::find(Some(&variable))?.join(Limits::default(), child, &[(KIND, &QueueKind)])
+    Family::find(Some(&variable))?.join(
+        Limits::default(),
+        child,
+        &[(KIND, &QueueKind), (JOINABLE, &QueueKind)],
+    )
 }
 
 fn hook(spot: &str, signal: i32) -> Result<()> {

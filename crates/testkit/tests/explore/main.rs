@@ -2,6 +2,7 @@
 //! `POLYPROC_EXPLORE=deep` every bounded one goes a preemption further.
 
 mod explorer;
+mod joinable;
 mod numbers;
 mod objects;
 mod queue;
