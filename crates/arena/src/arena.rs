@@ -58,8 +58,7 @@ pub(crate) struct Local {
     pub ended: Mutex<Vec<u64>>,
     /// Lent blocks for the native thread to free.
     pub orphans: Mutex<Vec<Offset>>,
-    /// Write ends of peers' doorbells.
-    pub bells: Mutex<HashMap<u64, std::os::fd::OwnedFd>>,
+    pub bells: Mutex<crate::bells::Bells>,
 }
 
 /// A member of this process: the right to act under a name. One a thread.
@@ -250,6 +249,7 @@ impl Arena {
     /// # Errors
     /// `Corrupt`.
     pub fn leave(&self, me: &Member) -> Result<()> {
+        self.forget_bell(me);
         let word = self.map.word(me.slot + member::STATE)?;
         let seen = word.load(Acquire);
         let state = State::unpack(seen);

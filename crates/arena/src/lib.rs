@@ -23,6 +23,8 @@ mod arena;
 #[cfg(not(loom))]
 pub mod attach;
 #[cfg(not(loom))]
+mod bells;
+#[cfg(not(loom))]
 pub mod block_on;
 #[cfg(not(loom))]
 pub mod blocks;

@@ -31,20 +31,19 @@
 //!
 //! *Rousing* calls everybody in a list, also those who have been called already.
 
-use crate::arena::{Arena, Member, locked};
+use crate::arena::{Arena, Member};
 use crate::blocks::Side;
 use crate::error::{Error, Result};
 use crate::handshake;
 use crate::layout;
 use crate::map::Offset;
-use crate::member::{self, Name, Phase};
+use crate::member::{self, Name};
 use crate::object;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::primitive::now;
 use crate::process;
 use crate::section::Liveness;
 use polyproc_sys::futex;
-use std::os::fd::AsRawFd;
 
 const OWNER: Offset = 0;
 const LIST: Offset = 8;
@@ -649,58 +648,6 @@ impl Arena {
             self.push_bell(owner)?;
         }
         Ok(())
-    }
-
-    fn push_bell(&self, owner: Name) -> Result<()> {
-        #[cfg(feature = "points")]
-        if crate::points::machine().is_some_and(|machine| (machine.bell)(owner.word())) {
-            return Ok(());
-        }
-        let mut bells = locked(&self.local.bells);
-        if let Some(bell) = bells.get(&owner.word())
-            && polyproc_sys::doorbell::ring(bell.as_raw_fd()).is_ok()
-        {
-            return Ok(());
-        }
-        let state = self.member_state(owner.slot())?;
-        if state.generation != owner.generation() || state.phase != Phase::Live {
-            bells.remove(&owner.word());
-            return Ok(());
-        }
-        let process = process::state(self, state.process)?;
-        let fd = self
-            .map
-            .word(self.layout.member(owner.slot()) + member::BELL)?
-            .load(Acquire);
-        if fd == 0 {
-            return Ok(());
-        }
-        if state.process == self.process_slot() {
-            // Our own process: the descriptor is at hand.
-            let _ = polyproc_sys::doorbell::ring((fd - 1) as i32);
-            return Ok(());
-        }
-        if let Ok(bell) = polyproc_sys::doorbell::open_peer(process.pid, (fd - 1) as i32) {
-            let _ = polyproc_sys::doorbell::ring(bell.as_raw_fd());
-            if bells.len() > 1024 {
-                bells.clear();
-            }
-            bells.insert(owner.word(), bell);
-            return Ok(());
-        }
-        drop(bells);
-        // No /proc there, or another user: its native thread rings the bell for us.
-        crate::watch::call(self, state.process)
-    }
-
-    /// Closes the doorbells of peers that have ended.
-    pub(crate) fn drop_dead_bells(&self) {
-        locked(&self.local.bells).retain(|owner, _| {
-            Name::from_word(*owner).is_some_and(|name| {
-                self.member_state(name.slot())
-                    .is_ok_and(|state| state.generation == name.generation() && state.phase == Phase::Live)
-            })
-        });
     }
 
     /// Says that this isolate's event loop is about to sleep. False when it must look first.

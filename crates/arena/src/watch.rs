@@ -12,7 +12,6 @@
 
 use crate::arena::{Arena, Member};
 use crate::error::{Error, Result};
-use crate::member;
 use crate::primitive::Flag;
 use crate::primitive::Ordering::{Acquire, Relaxed};
 use crate::process::{self, Phase};
@@ -53,7 +52,7 @@ pub fn start(arena: &'static Arena, process: u64) -> Result<()> {
                     let _ = arena.wake_all(&native, recovery::waiters_of(arena, slot));
                 }
                 let freed = arena.free_orphans(&native);
-                let _ = relay(arena);
+                let _ = arena.relay_bells();
                 let trim = arena.trim_when_idle(&native).unwrap_or(None);
                 let again = (!complete || !freed).then(|| clock::now() + AGAIN);
                 let _ = wait(arena, rung, trim.into_iter().chain(again).min(), complete);
@@ -148,22 +147,6 @@ pub fn announce(arena: &Arena, slot: u64) {
 #[must_use]
 pub fn is_settled(arena: &Arena, slot: u64) -> bool {
     !crate::arena::locked(&arena.local.ended).contains(&slot)
-}
-
-/// Rings the doorbells of this process's isolates for peers that could not open them.
-fn relay(arena: &Arena) -> Result<()> {
-    let own = arena.process_slot();
-    for (slot, state) in arena.members() {
-        let at = arena.layout.member(slot);
-        if state.process != own || arena.map.flag(at + member::DIRTY)?.load(Acquire) == 0 {
-            continue;
-        }
-        let bell = arena.map.word(at + member::BELL)?.load(Relaxed);
-        if bell != 0 {
-            let _ = polyproc_sys::doorbell::ring((bell - 1) as i32);
-        }
-    }
-    Ok(())
 }
 
 fn rung(arena: &Arena) -> u32 {

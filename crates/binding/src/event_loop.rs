@@ -8,8 +8,7 @@ use crate::failure::{Result, fail, node, state};
 use crate::isolate::{Isolate, existing};
 use napi::Env;
 use napi::sys;
-use polyproc_arena::primitive::Ordering::Release;
-use polyproc_arena::{member, spin};
+use polyproc_arena::spin;
 use polyproc_sys::{clock, doorbell, dynamic};
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -174,14 +173,7 @@ pub fn prepare(env: &Env, isolate: &Rc<Isolate>, listener: sys::napi_value) -> R
     };
     node(status, "napi_add_async_cleanup_hook")?;
     *isolate.event_loop.borrow_mut() = Some(event_loop);
-    let word = isolate
-        .arena
-        .map
-        .word(isolate.me.slot + member::BELL)
-        .map_err(fail)?;
-    // SYNC: Release pairs with the Acquire load of whoever rings.
-    word.store(bell_fd as u64 + 1, Release);
-    Ok(())
+    isolate.arena.hang_bell(&isolate.me, bell_fd).map_err(fail)
 }
 
 fn callback(
@@ -349,9 +341,7 @@ unsafe extern "C" fn close(_: sys::napi_async_cleanup_hook_handle, argument: *mu
             // From here on the handles own it; the last one to close frees it.
             let _ = Box::into_raw(owned);
         }
-        if let Ok(word) = isolate.arena.map.word(isolate.me.slot + member::BELL) {
-            word.store(0, Release);
-        }
+        let _ = isolate.arena.take_down_bell(&isolate.me);
     }
     // SAFETY: the argument of the hook, alive until `on_closed` has been called for every handle.
     let event_loop = unsafe { &*event_loop };
