@@ -82,3 +82,10 @@ test('recipe 6: every item once and in order, the sizes true, the queue empty at
     }
   }
 })
+
+test('recipe 7: join returns only after the last item has been marked', async t => {
+  const lines = await linesOf('07-joinable-queue')
+  t.is(lines.at(-1), 'producer: everything is done')
+  const done = lines.slice(0, -1).map(line => Number(/^(?:first|second|third): done with (\d)$/.exec(line)?.[1]))
+  t.deepEqual(done.sort(), [1, 2, 3, 4, 5, 6, 7, 8, 9])
+})
