@@ -30,6 +30,8 @@ export interface ScriptFacts {
   readonly id: string
   readonly url: string
   readonly isModule: boolean
+  /** Of the text, in UTF-16 units. */
+  readonly length: number
   /** Where the text begins in its file, from 0: not at the start for code compiled with an offset. */
   readonly startLine: number
   readonly startColumn: number
@@ -153,8 +155,19 @@ export function inspect(fn: AnyFunction): Facts {
   } finally {
     holder.fn = undefined
     holder.scopes = []
-    ask('Runtime.releaseObjectGroup', { objectGroup: GROUP })
+    releaseSoon()
   }
+}
+
+let isReleasing = false
+/** The inspector keeps what it was asked about until it is told not to: once a turn, since many functions may be asked about in one. */
+function releaseSoon(): void {
+  if (isReleasing) return
+  isReleasing = true
+  queueMicrotask(() => {
+    isReleasing = false
+    ask('Runtime.releaseObjectGroup', { objectGroup: GROUP })
+  })
 }
 
 interface PrivateProperty { name: string, value?: Runtime.RemoteObject, get?: unknown, set?: unknown }
@@ -173,7 +186,7 @@ export function withScripts<T>(use: (scripts: readonly ScriptFacts[], textOf: (i
   const scripts: ScriptFacts[] = []
   const onParsed = ({ params }: InspectorNotification<Debugger.ScriptParsedEventDataType>): void => {
     scripts.push({
-      id: params.scriptId, url: params.url, isModule: params.isModule === true, startLine: params.startLine, startColumn: params.startColumn,
+      id: params.scriptId, url: params.url, isModule: params.isModule === true, length: params.length ?? 0, startLine: params.startLine, startColumn: params.startColumn,
     })
   }
   open.on('Debugger.scriptParsed', onParsed)

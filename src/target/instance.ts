@@ -2,9 +2,10 @@
 
 import type { InstanceExtension } from '../codec/extensions.js'
 import { Analysis } from './analysis.js'
-import type { AnyFunction } from './inspector.js'
-import { nameOf } from './names.js'
+import { inspect, type AnyFunction } from './inspector.js'
+import { nameOfFunction } from './names.js'
 import { reasonAgainst } from './refuse.js'
+import { isOfProgram } from './scripts.js'
 import type { ClassNode } from './syntax.js'
 
 /** Whether a class's text gives its instances private parts, which no other class object can read. */
@@ -57,7 +58,7 @@ export const instances: InstanceExtension = {
     const privates = privatesAgainst(constructor as AnyFunction)
     if (privates !== undefined) return privates
     // An instance of one of Node's classes is made by native code, which setting a prototype does not do.
-    const path = nameOf(constructor)
+    const path = nameOfFunction(constructor as AnyFunction, () => isOfProgram(() => inspect(constructor as AnyFunction)))
     if (path !== undefined && path[0] !== 'package' && path[0] !== 'global') return 'it belongs to this process; make one where it is needed, or keep one there in perProcess'
     return constructor as AnyFunction
   },

@@ -6,6 +6,7 @@
 /* eslint-disable @typescript-eslint/unbound-method -- accessors are looked at as values here, and called by nobody */
 
 import { createRequire, builtinModules } from 'node:module'
+import type { AnyFunction } from './inspector.js'
 
 /**
  * `[root, …steps]`: root is `global`, `package` or a module's name with `node:`; a step is a property's name, or
@@ -26,6 +27,51 @@ export function registerPackage(exports: Readonly<Record<string, unknown>>): voi
   packageExports = exports
   for (const [name, value] of Object.entries(exports)) if (isObject(value)) names.set(value, ['package', name])
 }
+
+/**
+ * The name of a function, as {@link nameOf}, without looking through all that has one unless it may be among them: that
+ * takes some 10 ms the first time, which a program whose functions are its own need not spend.
+ *
+ * @param isOfProgram Says whether its text is in a script of the program's; asked if nothing simpler tells.
+ */
+export function nameOfFunction(fn: AnyFunction, isOfProgram: () => boolean): NamePath | undefined {
+  const found = names.get(fn)
+  if (found !== undefined) return found
+  if (known === undefined && isExported(fn)) return nameOf(fn)
+  if (isNative(fn) || !isOfProgram()) return nameOf(fn)
+  isListed = true
+  return undefined
+}
+
+/** Functions of the program were asked for: the inspector has listed its scripts, and telling what is in them is cheap. */
+let isListed = false
+
+/** Whether one of Node's modules exports a function, or the global object has it, under its own name. */
+function isExported(fn: AnyFunction): boolean {
+  const { name } = fn
+  if (name === '' || isListed) return false
+  const has = (holder: unknown): boolean => isObject(holder) && Object.getOwnPropertyDescriptor(holder, name)?.value === fn
+  return has(globalThis) || loadedModules().some(module => has(load(`node:${module}`)))
+}
+
+function isNative(fn: AnyFunction): boolean {
+  return Function.prototype.toString.call(fn).endsWith('{ [native code] }')
+}
+
+/**
+ * Whether an object may have a name, by what it looks like: a plain one that has one is a module, most of which begin
+ * with a function, or shows nothing but a tag, as `Math` does.
+ */
+export function mayHaveName(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype === Array.prototype) return false
+  if (prototype !== Object.prototype) return true
+  for (const key in value) return UNLIKE.has(key) || typeof Object.getOwnPropertyDescriptor(value, key)?.value === 'function'
+  return (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] !== undefined
+}
+
+/** What the modules of Node begin with that do not begin with a function: worker_threads, tls, domain, constants. */
+const UNLIKE = new Set(['isMainThread', 'CLIENT_RENEG_LIMIT', '_stack', 'RTLD_LAZY'])
 
 /** The name of a function or object, if it has one that any process understands. */
 export function nameOf(value: object): NamePath | undefined {
@@ -123,17 +169,25 @@ const COMMON = ['assert', 'buffer', 'child_process', 'crypto', 'events', 'fs', '
 /** Entries of Node's list of loaded modules that were looked at. */
 let seen = -1
 
+function loadList(): readonly string[] {
+  // A test runner's `process` may be a copy without the list: then what programs use most is loaded.
+  return (process as unknown as { moduleLoadList?: string[] }).moduleLoadList ?? COMMON.map(name => `NativeModule ${name}`)
+}
+
+/** Modules of Node that have been loaded. */
+function loadedModules(): string[] {
+  const loaded = new Set(loadList())
+  return builtinModules.filter(name => !name.startsWith('_') && !['punycode', 'sys', 'wasi', 'repl'].includes(name) && loaded.has(`NativeModule ${name}`))
+}
+
 /** Adds the modules of Node that have been loaded since; true if there were any. Loads none. */
 function addLoadedModules(): boolean {
-  const list = (process as unknown as { moduleLoadList?: string[] }).moduleLoadList
-  if ((list ?? COMMON).length === seen) return false
-  seen = (list ?? COMMON).length
-  // A test runner's `process` may be a copy without the list: then what programs use most is loaded.
-  const loaded = new Set(list ?? COMMON.map(name => `NativeModule ${name}`))
+  const { length } = loadList()
+  if (length === seen) return false
+  seen = length
   let added = false
-  for (const name of builtinModules) {
-    if (name.startsWith('_') || ['punycode', 'sys', 'wasi', 'repl'].includes(name)) continue
-    if (known!.has(name) || !loaded.has(`NativeModule ${name}`)) continue
+  for (const name of loadedModules()) {
+    if (known!.has(name)) continue
     known!.add(name)
     added = true
     const exports: unknown = load(`node:${name}`)

@@ -8,9 +8,9 @@ import { isLoadedAlike } from './alike.js'
 import type { FunctionDescription, FunctionExtension } from '../codec/extensions.js'
 import { StateError } from '../errors.js'
 import { isClass, type Capture } from './plan.js'
-import { inspect, type AnyFunction } from './inspector.js'
+import { inspect, type AnyFunction, type Facts } from './inspector.js'
 import { needOf, type Need } from './modules.js'
-import { nameOf, type NamePath } from './names.js'
+import { nameOf, nameOfFunction, type NamePath } from './names.js'
 import { computedKeys, ownProperties, prototypeProperties, superclassOf } from './own.js'
 import { makerOf } from './per-process.js'
 import type { BoundBody, CellRecord, ReferenceHead, ValueBody, ValueHead } from './record.js'
@@ -19,7 +19,7 @@ import { reasonAgainst, refuseAssignment, refuseObstacle, refuseValue } from './
 import { kindOf, knownKind, readSurroundings, subjectOf, type Hint, type Scopes, type Subject } from './subject.js'
 import { cellIdOf, type SharedCells } from './cells.js'
 import { readValue, type Found } from './values.js'
-import type { Place } from './scripts.js'
+import { isOfProgram, type Place } from './scripts.js'
 import type { Code } from './text.js'
 
 /** What one other process is known to have. Goes with the connection to it, and ends with it. */
@@ -75,6 +75,7 @@ export class Shipment implements FunctionExtension {
   /** More than 0 while what a function captured is being written. */
   private depth = 0
   private hints: Map<object, Hint> | undefined
+  private facts: Map<AnyFunction, Facts> | undefined
   private cells: SharedCells | undefined
   private readonly inFull: ReadonlySet<string> | undefined
 
@@ -116,7 +117,7 @@ export class Shipment implements FunctionExtension {
       const early = this.describeUnread(fn)
       if (early !== undefined) return early
     }
-    const kind = kindOf(fn, this.hints?.get(fn))
+    const kind = kindOf(fn, this.hints?.get(fn), () => this.factsOf(fn))
     if (kind.kind === 'bound') return this.describeBound(fn, kind.id, kind)
     if (kind.kind === 'reference' && this.mayRefer(kind)) return this.describeReference({ t: 'reference', ...kind })
     return this.describeByValue(fn, kind.kind === 'value' ? kind.subject : subjectOf(fn))
@@ -152,8 +153,6 @@ export class Shipment implements FunctionExtension {
 
   /** What can be told without the inspector: names, what arrived from elsewhere, what `perProcess` made. */
   private describeUnread(fn: AnyFunction): FunctionDescription | undefined {
-    const path = nameOf(fn)
-    if (path !== undefined) return { head: { t: 'name', path }, body: undefined }
     const maker = makerOf(fn)
     if (maker !== undefined) {
       if (this.isKnown(maker.id)) return { head: { t: 'maker', id: maker.id }, body: undefined }
@@ -166,7 +165,10 @@ export class Shipment implements FunctionExtension {
     if (bound !== undefined) return this.describeBound(fn, bound.head.id, bound.body)
     const reference = referenceOrigin(fn)
     if (reference !== undefined && !this.isForced(reference.id)) return this.describeReference(reference)
-    return undefined
+    // One that stands in a script of the program's has no name.
+    if (this.hints?.has(fn) === true) return undefined
+    const path = nameOfFunction(fn, () => isOfProgram(() => this.factsOf(fn)))
+    return path === undefined ? undefined : { head: { t: 'name', path }, body: undefined }
   }
 
   private describeReference(head: ReferenceHead): FunctionDescription {
@@ -304,6 +306,13 @@ export class Shipment implements FunctionExtension {
     }
   }
 
+  /** What the inspector says of a function, asked once a message: its variables are copies of what they are now. */
+  factsOf(fn: AnyFunction): Facts {
+    let facts = this.facts?.get(fn)
+    if (facts === undefined) (this.facts ??= new Map()).set(fn, facts = inspect(fn))
+    return facts
+  }
+
   /** A function that was met on the way, so that it need not be asked about. */
   hint(fn: object, hint: Hint): void {
     this.hints ??= new Map()
@@ -329,7 +338,7 @@ export class Reading {
   }
 
   get scopes(): Scopes {
-    return this.found ??= this.shipment.hintFor(this.fn)?.scopes ?? inspect(this.fn).scopes
+    return this.found ??= this.shipment.hintFor(this.fn)?.scopes ?? this.shipment.factsOf(this.fn).scopes
   }
 
   /** Tells where a captured function stands, if its variable says so, so that it need not be asked about. */

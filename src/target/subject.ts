@@ -95,21 +95,22 @@ export function knownKind(fn: AnyFunction): Kind | undefined {
  * What a function is to a sender.
  *
  * @param hint Where it stands and the variables around it, if the caller has them: saves asking the inspector.
+ * @param ask What the inspector says of it, if the caller has asked already.
  * @throws {@link SerializationError} for one that has no text.
  */
-export function kindOf(fn: AnyFunction, hint?: Hint): Kind {
+export function kindOf(fn: AnyFunction, hint?: Hint, ask = () => inspect(fn)): Kind {
   let kind = kinds.get(fn)
-  if (kind === undefined) kinds.set(fn, kind = findKind(fn, hint))
+  if (kind === undefined) kinds.set(fn, kind = findKind(fn, hint, ask))
   return kind
 }
 
 /** A function's place and scopes, as found on the way to another one. */
 export interface Hint { readonly place: Place, readonly scopes: Scopes }
 
-function findKind(fn: AnyFunction, hint: Hint | undefined): Kind {
+function findKind(fn: AnyFunction, hint: Hint | undefined, ask: () => Facts): Kind {
   let place = hint?.place
   if (place === undefined) {
-    const facts = inspect(fn)
+    const facts = ask()
     if (facts.bound !== null) return { kind: 'bound', id: nextId(), ...facts.bound }
     if (facts.location === null) throw refuseNative(fn, 'is a native function of an addon, or a Proxy')
     const script = scriptOf(facts.location)

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { types } from 'node:util'
 import { atEntryOf, isBeingDebugged, type AnyFunction } from './inspector.js'
-import { nameOf, type NamePath } from './names.js'
+import { mayHaveName, nameOf, type NamePath } from './names.js'
 import type { Capture } from './plan.js'
 import { refuseUninitialised } from './refuse.js'
 import type { Reading } from './ship.js'
@@ -53,7 +53,7 @@ export function readValue(capture: Capture, subject: Subject, fn: AnyFunction, r
 
 function classify(capture: Capture, subject: Subject, value: unknown, depth: number): Found {
   if (typeof value !== 'object' || value === null) return { value, depth }
-  const path = nameOf(value) ?? requiredPath(capture, subject)
+  const path = (mayHaveName(value) ? nameOf(value) : undefined) ?? requiredPath(capture, subject)
   if (path !== undefined) return { value, path, depth }
   // Of a module object, what is read of it is enough; the rest may be half a program.
   if (capture.members !== null && (isModuleObject(value) || isRequired(capture))) {
@@ -61,7 +61,7 @@ function classify(capture: Capture, subject: Subject, value: unknown, depth: num
     const members: [string, NamePath][] = []
     for (const name of capture.members) {
       const member = (value as Record<string, unknown>)[name]
-      const memberPath = typeof member === 'object' && member !== null ? nameOf(member) : undefined
+      const memberPath = typeof member === 'object' && member !== null && mayHaveName(member) ? nameOf(member) : undefined
       if (memberPath === undefined) kept[name] = member
       else members.push([name, memberPath])
     }
