@@ -3,8 +3,10 @@
 
 use loom::sync::Arc;
 use loom::thread;
+use polyproc_arena::handshake;
 use polyproc_arena::map::Map;
 use polyproc_arena::model::{expect_failure, run};
+use polyproc_arena::primitive::Ordering;
 use polyproc_channel::slot::{Look, Slot};
 
 const SOURCE: (&str, &str) = ("src/slot.rs", include_str!("../src/slot.rs"));
@@ -102,6 +104,74 @@ fn publish_against_recovery() {
     });
 }
 
+const SLOTS: [(u64, u64); 2] = [(0, 1), (128, 2)];
+/// The head of the list of those who join.
+const HEAD: u64 = 256;
+
+fn item(map: &Map, at: u64) -> Slot<'_> {
+    Slot {
+        map,
+        at,
+        ticket: TICKET,
+    }
+}
+
+/// Two slots, the one in the hand of 1, the other in that of 2.
+fn two_in_hand() -> Arc<Map> {
+    let map = Arc::new(Map::model(264));
+    for (at, owner) in SLOTS {
+        let slot = item(&map, at);
+        let Look::Empty(seen) = slot.look().unwrap() else {
+            panic!("a new slot is empty")
+        };
+        assert!(slot.claim(seen, 9).unwrap() && slot.publish(9).unwrap() && slot.take(owner).unwrap());
+    }
+    map
+}
+
+fn all_over(map: &Map) -> bool {
+    SLOTS
+        .iter()
+        .all(|(at, _)| item(map, *at).look().unwrap() == Look::Over)
+}
+
+/// Of two who mark the last two items done at least one sees that all is done.
+fn the_last_one_sees_it() {
+    run(0, || {
+        let map = two_in_hand();
+        let done = |map: &Map, (at, owner): (u64, u64)| {
+            assert!(item(map, at).finish(owner).unwrap());
+            all_over(map)
+        };
+        let first = map.clone();
+        let one = thread::spawn(move || done(&first, SLOTS[0]));
+        let two = done(&map, SLOTS[1]);
+        assert!(one.join().unwrap() || two, "neither sees that everything is done");
+    });
+}
+
+/// The same while somebody joins, who finds everything done or is seen by the one that does.
+fn who_joins_is_told() {
+    run(0, || {
+        let map = two_in_hand();
+        let done = |map: &Map, (at, owner): (u64, u64)| {
+            assert!(item(map, at).finish(owner).unwrap());
+            handshake::anybody(map.word(HEAD).unwrap()) && all_over(map)
+        };
+        let (first, second) = (map.clone(), map.clone());
+        let one = thread::spawn(move || done(&first, SLOTS[0]));
+        let two = thread::spawn(move || done(&second, SLOTS[1]));
+        map.word(HEAD).unwrap().store(1, Ordering::Release);
+        handshake::entered();
+        let found = all_over(&map);
+        let told = [one.join().unwrap(), two.join().unwrap()];
+        assert!(
+            found || told.contains(&true),
+            "everything is done and nobody is told"
+        );
+    });
+}
+
 #[test]
 fn a_message_is_taken_once_and_whole() {
     one_producer_two_consumers();
@@ -115,6 +185,17 @@ fn a_ticket_is_claimed_once() {
 #[test]
 fn recovery_and_its_victim_do_not_both_win() {
     publish_against_recovery();
+}
+
+#[test]
+fn whoever_joins_is_told() {
+    the_last_one_sees_it();
+    who_joins_is_told();
+}
+
+#[test]
+fn mutant_marking_done_does_not_fence() {
+    expect_failure(SOURCE, ("fn finish", "fence("), the_last_one_sees_it);
 }
 
 #[test]

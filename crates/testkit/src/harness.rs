@@ -1,6 +1,6 @@
 //! In the test: an arena that the test itself is no member of, and the actors that are.
 
-use crate::operations::{self, Beside, Operation};
+use crate::operations::{self, Beside, On, Operation};
 use crate::points_run::{KILL, Spot};
 use polyproc_arena::attach::{Family, VARIABLE};
 use std::collections::BTreeMap;
@@ -382,6 +382,7 @@ impl Stage {
             Beside::Nothing => return,
             Beside::Getter => "wait 20000",
             Beside::Putter => "wait-put 20000",
+            Beside::Joiner => "join 20000",
         };
         self.survivors[1].tell(command);
         // Past its spinning.
@@ -396,15 +397,25 @@ impl Stage {
         if let Some(said) = ended.said.first() {
             return Some(format!("the victim said {said:?}"));
         }
+        if operation.on != On::Plain {
+            // What the victim had in hand is where it belongs once it has been recovered.
+            if let Err(faults) = self.settle() {
+                return Some(faults);
+            }
+        }
         let woken = match self.wake_up(operation) {
             Ok(woken) => woken,
             Err(fault) => return Some(fault),
         };
-        let mut found: Vec<u64> = self.survivors[1]
-            .ask("drain")
-            .split_whitespace()
-            .map(|word| word.parse().unwrap_or(0))
-            .collect();
+        let drain = match operation.on {
+            On::Losing => format!("drain {}", operation.before),
+            On::Plain | On::Redelivering => "drain".to_owned(),
+        };
+        let drained = self.survivors[1].ask(&drain);
+        if drained.starts_with("error") {
+            return Some(drained);
+        }
+        let mut found = values(&drained);
         found.extend(woken);
         if let Some(fault) = operations::judge(operation, ended.done, &found) {
             return Some(fault);
@@ -420,14 +431,22 @@ impl Stage {
     }
 
     /// Sees to it that whoever waited beside is woken if there is something for it.
-    fn wake_up(&mut self, operation: &Operation) -> Result<Option<u64>, String> {
+    fn wake_up(&mut self, operation: &Operation) -> Result<Vec<u64>, String> {
         if operation.beside == Beside::Nothing {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let [first, second] = &mut self.survivors;
         // What was killed is recovered before anything is asked.
         if let Some(answer) = second.hear(Duration::from_millis(20)) {
-            return Ok(answer.parse().ok());
+            return Ok(values(&answer));
+        }
+        if operation.beside == Beside::Joiner {
+            // The victim has not marked it: when another does, the joiner must go on.
+            let drained = first.ask("drain");
+            return match second.hear(PROMPT) {
+                Some(_) => Ok(values(&drained)),
+                None => Err(format!("a joiner sleeps on after {drained:?} was marked done")),
+            };
         }
         let question = if operation.beside == Beside::Getter {
             "len"
@@ -442,22 +461,30 @@ impl Stage {
                     .hear(PROMPT)
                     .ok_or_else(|| format!("a getter sleeps on after a put that was {answer}"))?;
                 return match (answer.as_str(), woken.as_str()) {
-                    ("done", "8888") | ("shut", "shut") => Ok(None),
+                    ("done", "8888") | ("shut", "shut") => Ok(Vec::new()),
                     _ => Err(format!("a put was {answer}, the getter got {woken}")),
                 };
             }
             // The victim has not taken the message: when another takes it, the putter must go on.
             let taken = first.ask("get-b");
             return match second.hear(PROMPT) {
-                Some(_) => Ok(None),
+                Some(_) => Ok(Vec::new()),
                 None => Err(format!("a putter sleeps on after a get that was {taken}")),
             };
         }
         match second.hear(PROMPT) {
-            Some(answer) => Ok(answer.parse().ok()),
+            Some(answer) => Ok(values(&answer)),
             None => Err(format!("{:?} sleeps on though it could go on", operation.beside)),
         }
     }
+}
+
+/// The numbers in an answer.
+fn values(answer: &str) -> Vec<u64> {
+    answer
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect()
 }
 
 const PLAIN_ROUND: &Operation = &operations::ALL[2];

@@ -6,6 +6,7 @@
 //! The rest is about real processes:
 //! - [`points_run`]: in a victim, the hook that records points or raises a signal at one;
 //! - [`operations`]: what a victim does, and what may be in the queue afterwards;
+//! - [`hands`]: the same of queues that are joined;
 //! - [`survivor`]: a process that works on, and answers questions over its pipes;
 //! - [`roles`]: what other actors do;
 //! - [`harness`]: in the test, victims and survivors as they are started and asked.
@@ -14,6 +15,7 @@
 
 pub mod explore;
 pub mod family;
+pub mod hands;
 pub mod harness;
 pub mod operations;
 pub mod points_run;

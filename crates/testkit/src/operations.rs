@@ -35,6 +35,17 @@ pub enum Shape {
     Handle(Handle),
 }
 
+/// The queue that an operation is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// "t".
+    Plain,
+    /// "j", which redelivers: see [`crate::hands`].
+    Redelivering,
+    /// "l", which does not.
+    Losing,
+}
+
 /// What a survivor does beside the victim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beside {
@@ -44,6 +55,8 @@ pub enum Beside {
     Getter,
     /// Waits for room in the bounded queue "b".
     Putter,
+    /// Waits until everything in "j" has been marked done.
+    Joiner,
 }
 
 /// One operation.
@@ -63,6 +76,8 @@ pub struct Operation {
     pub joins: bool,
     /// What a survivor does beside.
     pub beside: Beside,
+    /// The queue with the messages.
+    pub on: On,
 }
 
 const PLAIN: Operation = Operation {
@@ -73,6 +88,7 @@ const PLAIN: Operation = Operation {
     takes: false,
     joins: false,
     beside: Beside::Nothing,
+    on: On::Plain,
 };
 
 const fn named(name: &'static str) -> Operation {
@@ -91,6 +107,15 @@ const fn takes(name: &'static str) -> Operation {
     Operation {
         name,
         takes: true,
+        ..PLAIN
+    }
+}
+
+const fn hands(name: &'static str, takes: bool, on: On) -> Operation {
+    Operation {
+        name,
+        takes,
+        on,
         ..PLAIN
     }
 }
@@ -152,6 +177,23 @@ pub const ALL: &[Operation] = &[
     },
     named("spawn"),
     named("collect"),
+    hands("receive", false, On::Redelivering),
+    hands("receive-block", false, On::Redelivering),
+    hands("done", true, On::Redelivering),
+    hands("done-block", true, On::Redelivering),
+    hands("retry", false, On::Redelivering),
+    hands("retry-block", false, On::Redelivering),
+    hands("bury", false, On::Redelivering),
+    hands("bury-block", false, On::Redelivering),
+    hands("hold", false, On::Redelivering),
+    hands("hold-block", false, On::Redelivering),
+    hands("lose", false, On::Losing),
+    hands("lose-block", false, On::Losing),
+    Operation {
+        before: 1,
+        beside: Beside::Joiner,
+        ..hands("last-done", true, On::Redelivering)
+    },
 ];
 
 /// The operation of a name.
@@ -345,7 +387,10 @@ pub fn prepare<'a>(
         }
         "spawn" => Box::new(move || actor("child")),
         "collect" => Box::new(move || actor("collector")),
-        other => return Err(Error::State(format!("there is no operation {other}"))),
+        other => {
+            let step = crate::hands::prepare(other, arena, me, round)?;
+            step.ok_or_else(|| Error::State(format!("there is no operation {other}")))?
+        }
     })
 }
 
@@ -355,6 +400,7 @@ pub fn shape_before(name: &str, handle: Handle) -> Shape {
     match name {
         "get-block" => Shape::Block,
         "get-handle" => Shape::Handle(handle),
+        name if name.ends_with("-block") && !name.starts_with("put") => Shape::Handle(handle),
         _ => Shape::Inline,
     }
 }

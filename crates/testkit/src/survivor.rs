@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! begin R            opens the queues "t" (no bound), "w" (no bound) and "b" (bound 1) of a round
-//! fill N SHAPE       puts 1 … N into "t"
+//! fill N NAME        puts 1 … N into the queue of an operation
 //! fill-b             fills "b"
 //! get-b              takes one from "b"
-//! drain              takes all that is in "t": the values
+//! drain [N]          takes all that is in "t", and in the queues that are joined: the values; 1 … N were in "l"
+//! join MS            waits until everything in "j" has been marked done: done or timeout
 //! put V              puts a value into "t": done, shut
 //! len                the number of messages in "t"
 //! wait MS            takes one from "t", waiting: the value, shut, or timeout
@@ -21,10 +22,12 @@
 //! settled N MS       waits until N processes are left and the books balance: usage, or the faults
 //! ```
 
-use crate::operations::{self, Shape};
+use crate::hands::Queues;
+use crate::operations::{self, On, Shape};
 use polyproc_arena::block_on::{Outcome, block_on};
 use polyproc_arena::primitive::Ordering::Relaxed;
 use polyproc_arena::{Arena, Error, Member, Result, check, process, recovery};
+use polyproc_channel::joinable::Joined;
 use polyproc_channel::queue::{Put, Queue};
 use polyproc_sys::clock;
 use std::io::{BufRead, Write};
@@ -36,6 +39,7 @@ struct Round {
     t: Queue,
     w: Queue,
     b: Queue,
+    hands: Queues,
 }
 
 /// Serves commands until the input ends.
@@ -74,6 +78,7 @@ fn obey(arena: &Arena, me: &Member, round: &mut Option<Round>, words: &[&str]) -
                 t: queue("t", 0)?,
                 w: queue("w", 0)?,
                 b: queue("b", 1)?,
+                hands: Queues::open(arena, me, number(1))?,
             });
             Ok("begun".into())
         }
@@ -115,9 +120,15 @@ fn in_round(
 ) -> Result<String> {
     match command {
         "fill" => {
-            let shape = operations::shape_before(words.get(2).copied().unwrap_or_default(), round.w.handle);
+            let name = words.get(2).copied().unwrap_or_default();
+            let shape = operations::shape_before(name, round.w.handle);
+            let queue = match operations::by_name(name).map_or(On::Plain, |operation| operation.on) {
+                On::Plain => round.t,
+                On::Redelivering => round.hands.j,
+                On::Losing => round.hands.l,
+            };
             for value in 1..=number(1) {
-                operations::put(arena, me, &round.t, value, shape)?;
+                operations::put(arena, me, &queue, value, shape)?;
             }
             Ok("filled".into())
         }
@@ -133,6 +144,9 @@ fn in_round(
                     Err(error) => return Err(error),
                 }
             }
+            let filled = words.get(1).map(|_| number(1));
+            let hands = round.hands.drain(arena, me, filled)?;
+            found.extend(hands.iter().map(u64::to_string));
             Ok(found.join(" "))
         }
         "put" => Ok(
@@ -146,12 +160,26 @@ fn in_round(
         "len" => Ok(round.t.len(arena)?.to_string()),
         "room" => Ok(round.b.is_writable(arena)?.to_string()),
         "wait" => wait_get(arena, me, &round.t, number(1)),
+        "join" => {
+            let end = clock::now() + number(1) * MS;
+            let since = round.hands.j.tail(arena)?;
+            let ready = || Ok(round.hands.j.joined(arena, since)? != Joined::Pending);
+            let joiners = round.hands.j.joiners(arena);
+            let outcome = block_on(arena, me, joiners, Some(end), None, ready, || false)?;
+            Ok(if outcome == Outcome::Ready {
+                "done"
+            } else {
+                "timeout"
+            }
+            .into())
+        }
         "wait-put" => wait_put(arena, me, &round.b, number(1)),
         "work" => work(arena, me, round, number(1) == 1),
         "end" => {
             for queue in [&round.t, &round.w, &round.b] {
                 arena.close(me, queue.handle)?;
             }
+            round.hands.close(arena, me)?;
             Ok("ended".into())
         }
         other => Err(Error::State(format!("there is no command {other}"))),

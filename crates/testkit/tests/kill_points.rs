@@ -134,3 +134,18 @@ fn gets() {
 fn waits() {
     kill_at_every_point(&["wait", "wake-getter", "wake-all", "wake-putter"]);
 }
+
+#[test]
+fn hands() {
+    kill_at_every_point(&["receive", "receive-block", "done", "done-block", "last-done"]);
+}
+
+#[test]
+fn hands_of_the_dead() {
+    kill_at_every_point(&["hold", "hold-block", "lose", "lose-block"]);
+}
+
+#[test]
+fn retries_and_dead_letters() {
+    kill_at_every_point(&["retry", "retry-block", "bury", "bury-block"]);
+}

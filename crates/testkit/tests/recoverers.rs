@@ -28,6 +28,11 @@ const DEATHS: &[(&str, &str, f64)] = &[
     ("wait", "section.rs", 0.5),
     ("wake-all", "wait.rs", 0.9),
     ("spawn", "boot.rs", 0.9),
+    // With items in hand: two that go back, one that is buried; two that are lost.
+    ("hold-block", "slot.rs", 0.9),
+    ("hold", "slot.rs", 0.9),
+    ("lose-block", "slot.rs", 0.9),
+    ("bury", "joinable.rs", 0.5),
 ];
 
 struct Death {
