@@ -30,6 +30,7 @@ function program(): string {
 import { encode } from ${JSON.stringify(codec)}
 import { instances, Peer, Shipment } from ${JSON.stringify(target)}
 const peer = new Peer()
+let inspector
 const send = value => {
   const shipment = new Shipment(peer)
   encode(value, { fn: shipment, instance: instances }).release()
@@ -41,7 +42,17 @@ const timed = run => {
   const took = performance.now() - wall, { user, system } = process.cpuUsage(cpu)
   return [took, (user + system) / 1000]
 }
-const times = { first: timed(() => send(first)), next: timed(() => send(next)) }
+// The inspector's part: listing the scripts of the program, and loading it.
+const pulse = timed(() => inspector = process.getBuiltinModule('node:inspector'))
+const { post } = inspector.Session.prototype
+inspector.Session.prototype.post = function (method, ...rest) {
+  if (!method.startsWith('Debugger.')) return post.call(this, method, ...rest)
+  timed(() => post.call(this, method, ...rest)).forEach((ms, i) => { pulse[i] += ms })
+}
+const times = { first: timed(() => send(first)), pulse }
+inspector.Session.prototype.post = post
+times.beyond = times.first.map((ms, i) => ms - times.pulse[i])
+times.next = timed(() => send(next))
 send(steady); send(steady)
 const id = 'AAAAAAAAAAAA.1'
 const each = (value, n = 20000) => timed(() => { for (let i = 0; i < n; i += 1) send(value) }).map(ms => ms * 1000 / n)
@@ -75,13 +86,15 @@ function run(name: string, text: string): unknown {
 }
 
 type Pair = [wall: number, cpu: number]
-interface Times { first: Pair, next: Pair, known: Pair, byHand: Pair }
+interface Times { first: Pair, pulse: Pair, beyond: Pair, next: Pair, known: Pair, byHand: Pair }
 
 try {
   const runs = Array.from({ length: 20 }, () => run('program.mjs', program()) as Times)
   const of = (what: keyof Times, which: 0 | 1): number => median(runs.map(times => times[what][which]))
   console.log('| what | wall | CPU |\n|---|--:|--:|')
   console.log(`| first function of a program (20 values, 10 functions, 500 lines) | ${of('first', 0).toFixed(1)} ms | ${of('first', 1).toFixed(1)} ms |`)
+  console.log(`| of which the inspector's pulse | ${of('pulse', 0).toFixed(1)} ms | ${of('pulse', 1).toFixed(1)} ms |`)
+  console.log(`| of which everything else | ${of('beyond', 0).toFixed(1)} ms | ${of('beyond', 1).toFixed(1)} ms |`)
   console.log(`| next function | ${of('next', 0).toFixed(2)} ms | ${of('next', 1).toFixed(2)} ms |`)
   console.log(`| known function | ${of('known', 0).toFixed(2)} µs | ${of('known', 1).toFixed(2)} µs |`)
   console.log(`| its id, sent by hand | ${of('byHand', 0).toFixed(2)} µs | ${of('byHand', 1).toFixed(2)} µs |`)

@@ -3,7 +3,7 @@
  * question needs them. Text that the quick reader leaves alone is read by the full parser.
  */
 
-import { Reader, UnreadableError, type Unread } from './reader/index.js'
+import { Reader, UnreadableError, type Declared, type Unread } from './reader/index.js'
 import type { Binding, Lexical, Reference, Scope } from './scopes.js'
 import { childrenOf, parse, type AnyNode, type FunctionNode, type Program, type ScriptKind } from './syntax.js'
 import { Walker, type Method } from './walker.js'
@@ -12,15 +12,18 @@ import { Walker, type Method } from './walker.js'
 const CERTAIN_READ = /\s*(?:[([.`]|\?[^?])/y
 const NAME_PART = /[\w$\u0080-\uFFFF]/
 
+/** A part of a text that has not been read: the inside of a function, or a whole one at the top. */
+type Closed = Unread | Declared
+
 export class Analysis {
-  readonly program: Program
+  private readonly tree: Program
   private readonly text: string
   private readonly kind: ScriptKind
   private readonly walker: Walker
   /** Null where the full parser has read everything. */
   private readonly reader: Reader | null
-  /** Functions whose inside has not been read, in the order of the text. The ranges of no two overlap. */
-  private closed: Unread[] = []
+  /** In the order of the text. The ranges of no two overlap. */
+  private closed: Closed[] = []
   private readonly settled = new Set<Binding>()
   private isSorted = false
 
@@ -30,16 +33,28 @@ export class Analysis {
     this.kind = kind
     let reader: Reader | null = new Reader(text, kind === 'module')
     try {
-      this.program = reader.read()
+      this.tree = reader.read()
     } catch (error) {
       if (!(error instanceof UnreadableError)) throw error
       reader = null
-      this.program = parse(text, kind)
+      this.tree = parse(text, kind)
     }
     this.reader = reader
-    this.walker = new Walker(this.program, node => reader?.unread.has(node) === true)
+    this.walker = new Walker(this.tree, reader === null ? undefined : {
+      isUnread: node => reader.unread.has(node),
+      declare: name => {
+        const found = reader.declared.get(name)
+        if (found !== undefined) this.declare(found)
+      },
+    })
     this.walker.run()
-    this.closed = reader === null ? [] : [...reader.unread.values()].sort((a, b) => a.start - b.start)
+    if (reader !== null) this.closed = [...reader.declared.values(), ...reader.unread.values()].sort((a, b) => a.start - b.start)
+  }
+
+  /** All of it, but for the insides of functions that nothing needed; the statements in no particular order. */
+  get program(): Program {
+    for (const declared of [...this.reader?.declared.values() ?? []]) this.declare(declared)
+    return this.tree
   }
 
   get top(): Scope {
@@ -108,7 +123,7 @@ export class Analysis {
     this.walker.lexicals.sort(byPlace)
   }
 
-  private readWithin(node: AnyNode, isWanted: (closed: Unread) => boolean): void {
+  private readWithin(node: AnyNode, isWanted: (closed: Closed) => boolean): void {
     for (let index = this.firstFrom(node.start); index < this.closed.length && this.closed[index]!.start < node.end;) {
       if (isWanted(this.closed[index]!)) this.open(index, true)
       else index += 1
@@ -134,20 +149,35 @@ export class Analysis {
 
   private open(index: number, whole: boolean): void {
     const part = this.closed[index]!
+    if (!('node' in part)) {
+      this.declare(part)
+      return
+    }
     const { node } = part
     const reader = this.reader!
+    let inner: readonly Unread[] = []
     try {
-      reader.fill(node, whole)
+      inner = reader.fill(node, whole)
     } catch (error) {
       if (!(error instanceof UnreadableError)) throw error
       this.fillByParser(part)
       reader.unread.delete(node)
     }
+    this.closed.splice(index, 1, ...[...inner].sort((a, b) => a.start - b.start))
     this.walker.enter(node)
     this.isSorted = false
-    // What it held stands at the end of the reader's list.
-    const inner = whole ? [] : [...reader.unread.values()].slice(this.closed.length - 1).sort((a, b) => a.start - b.start)
-    this.closed.splice(index, 1, ...inner)
+  }
+
+  /** Makes the node of a function at the top, whose inside stays unread. */
+  private declare(declared: Declared): void {
+    const reader = this.reader!
+    const statement = reader.declare(declared)
+    const fn = statement.type === 'ExportNamedDeclaration' ? statement.declaration! : statement
+    this.tree.body.push(statement as Program['body'][number])
+    this.walker.add(statement)
+    // Not there yet while the script is walked for the first time.
+    const index = this.closed.indexOf(declared)
+    if (index >= 0) this.closed[index] = reader.unread.get(fn)!
   }
 
   /** Reads one function's inside with the full parser, in a frame in which its words mean the same. */

@@ -1,6 +1,6 @@
 /** Finds out what the names of a script mean, by one walk over its syntax tree; functions may be left out and walked later. */
 
-import { lookup, type BindingKind, type Imported, type Lexical, type Reference, type Scope } from './scopes.js'
+import { lookup, type Binding, type BindingKind, type Imported, type Lexical, type Reference, type Scope } from './scopes.js'
 import {
   childrenOf, type AnyNode, type ClassNode, type FunctionNode, type Identifier, type ImportDeclaration, type MethodDefinition, type Program, type Property,
 } from './syntax.js'
@@ -16,6 +16,35 @@ interface Home { readonly node: ClassNode, readonly names: Set<string> }
 /** Where a function stands that is left for later. */
 interface Rest { readonly around: Scope, readonly owner: Owner, readonly privates: readonly Home[] }
 
+/** What is not there to be walked yet. */
+export interface Later {
+  /** A function whose inside is not there: see {@link Walker.enter}. */
+  isUnread(fn: AnyNode): boolean
+  /** Called for a name that the top of the script may yet declare, to have it added: see {@link Walker.add}. */
+  declare(name: string): void
+}
+
+const NOTHING: Later = { isUnread: () => false, declare: () => undefined }
+
+/** The variables of a script's top: a function that nobody asked for by name is declared when somebody does. */
+class LazyBindings extends Map<string, Binding> {
+  private readonly later: Later
+
+  constructor(later: Later) {
+    super()
+    this.later = later
+  }
+
+  override get(name: string): Binding | undefined {
+    this.later.declare(name)
+    return super.get(name)
+  }
+
+  override has(name: string): boolean {
+    return this.get(name) !== undefined
+  }
+}
+
 export class Walker {
   readonly top: Scope
   readonly references: Reference[] = []
@@ -24,22 +53,31 @@ export class Walker {
   readonly functions = new Map<AnyNode, Scope>()
   readonly methods = new Map<AnyNode, Method>()
   private readonly program: Program
-  private readonly isUnread: (fn: AnyNode) => boolean
+  private readonly later: Later
   private readonly left = new Map<AnyNode, Rest>()
   private owner: Owner = null
   /** The classes around, outermost first; replaced and never changed. */
   private privates: readonly Home[] = []
 
-  /** @param isUnread Tells the functions whose inside is not there yet: see {@link enter}. */
-  constructor(program: Program, isUnread: (fn: AnyNode) => boolean = () => false) {
+  constructor(program: Program, later: Later = NOTHING) {
     this.program = program
-    this.isUnread = isUnread
-    this.top = this.open(program, null, true)
+    this.later = later
+    this.top = { node: program, parent: null, bindings: new LazyBindings(later), isFunction: true, tainted: false }
   }
 
   run(): void {
     for (const statement of this.program.body) this.visit(statement, this.top, this.program)
     this.resolve(this.references)
+  }
+
+  /** Walks a statement of the script's top that was not there before. */
+  add(statement: AnyNode): void {
+    const { owner, privates } = this
+    this.owner = null
+    this.privates = []
+    this.visit(statement, this.top, this.program)
+    this.owner = owner
+    this.privates = privates
   }
 
   /** Walks the inside of a function that was unread and now is there. */
@@ -286,7 +324,7 @@ export class Walker {
     }
     const outer = this.owner
     if (node.type !== 'ArrowFunctionExpression') this.owner = node
-    if (this.isUnread(node)) {
+    if (this.later.isUnread(node)) {
       // An arrow's parameters are there, and may hold what its body does not.
       if (node.type === 'ArrowFunctionExpression') around = this.declareParameters(node, around)
       this.left.set(node, { around, owner: this.owner, privates: this.privates })

@@ -9,6 +9,7 @@ import type { FunctionNode } from '../syntax.js'
 import { node, type FunctionType } from './expressions.js'
 import { skipBody, skipParameters, UnreadableError } from './skip.js'
 import { Statements } from './statements.js'
+import { Kind } from './tokens.js'
 
 export { UnreadableError }
 
@@ -23,13 +24,29 @@ export interface Unread {
   readonly isGenerator: boolean
 }
 
-/** How most functions at the top of a module begin. */
-const DECLARATION = /(export[ \t]+)?function[ \t]+([\w$]+)[ \t]*(?=\()/y
+/** A function at the top of a script of which no more than this is known: there is no node for it yet. */
+export interface Declared {
+  readonly name: string
+  /** Of the statement. */
+  readonly start: number
+  readonly end: number
+  /** Where the word `function` is, where the name, and where the parameters. */
+  readonly at: number
+  readonly nameAt: number
+  readonly open: number
+}
+
+/** How most functions at the top of a module begin, up to the body. */
+const DECLARATION = /(\s*)((?:export[ \t]+)?)(function[ \t]+)([\w$]+)[ \t]*\([^()"'`/]*\)\s*(?=\{)/y
 
 export class Reader extends Statements {
   /** Functions that were found and whose inside was not read. */
   readonly unread = new Map<AnyNode, Unread>()
+  /** Functions at the top of the script that no node was made for; {@link declare} makes it. */
+  readonly declared = new Map<string, Declared>()
   private isEager = false
+  /** Functions that were left unread since the last {@link fill} began. */
+  private left: Unread[] = []
 
   constructor(text: string, isModule: boolean) {
     super(text)
@@ -54,13 +71,13 @@ export class Reader extends Statements {
    * Reads the inside of a function that was left unread.
    *
    * @param whole The functions in it as well.
+   * @returns Those of its functions that were left unread.
    * @throws {@link UnreadableError} for what is left to the full parser; the function stays unread.
    */
-  fill(fn: FunctionNode, whole: boolean): void {
-    const part = this.unread.get(fn)
-    if (part === undefined) return
+  fill(fn: FunctionNode, whole: boolean): readonly Unread[] {
+    const part = this.unread.get(fn)!
     const outer = [this.isEager, this.isAsync, this.isGenerator, this.withIn] as const
-    const { size } = this.unread
+    this.left = []
     const { params, body } = fn
     this.isEager = whole
     this.withIn = true
@@ -68,9 +85,10 @@ export class Reader extends Statements {
       this.goTo(part.start)
       this.readInside(fn, part.isAsync, part.isGenerator)
       this.unread.delete(fn)
+      return this.left
     } catch (error) {
       // What was found on the way is found again by whoever reads it next.
-      for (const inner of [...this.unread.keys()].slice(size)) this.unread.delete(inner)
+      for (const inner of this.left) this.unread.delete(inner.node)
       Object.assign(fn, { params, body })
       throw error
     } finally {
@@ -78,25 +96,39 @@ export class Reader extends Statements {
     }
   }
 
-  /** A declaration of a function is not even taken apart into words. */
-  protected override parseStatement(): AnyNode {
-    const { text, start, value } = this
-    if (!this.isEager && (value === 'export' || value === 'function')) {
-      DECLARATION.lastIndex = start
+  /** The statement for a function of {@link declared}, whose inside is unread. */
+  declare({ name, start, end, at, nameAt, open }: Declared): AnyNode {
+    this.declared.delete(name)
+    const id = node({ type: 'Identifier', start: nameAt, end: nameAt + name.length, name })
+    const body = node({ type: 'BlockStatement', start: open, end, body: [] })
+    const declaration = this.leave(node<FunctionNode>({
+      type: 'FunctionDeclaration', start: at, end, id, generator: false, async: false, expression: false, params: [], body,
+    }), open, false, false)
+    return start === at ? declaration : node({ type: 'ExportNamedDeclaration', start, end, declaration, specifiers: [], source: null, attributes: [] })
+  }
+
+  /** Most of a long module is functions that nobody asks for: they are not even taken apart into words. */
+  protected override passDeclarations(): boolean {
+    const { text } = this
+    if (this.isEager || (this.value !== 'export' && this.value !== 'function') || this.kind !== Kind.Name) return false
+    let end = this.start
+    for (;;) {
+      DECLARATION.lastIndex = end
       const match = DECLARATION.exec(text)
-      if (match !== null) {
-        const open = DECLARATION.lastIndex
-        const from = start + (match[1]?.length ?? 0)
-        const name = match[2]!
-        const nameAt = text.indexOf(name, from + 'function'.length)
-        this.end = open
-        this.next()
-        const declaration = this.parseRest('FunctionDeclaration', from, node({ type: 'Identifier', start: nameAt, end: nameAt + name.length, name }), false, false)
-        return match[1] === undefined ? declaration
-          : node({ type: 'ExportNamedDeclaration', start, end: declaration.end, declaration, specifiers: [], source: null, attributes: [] })
-      }
+      if (match === null) break
+      const name = match[4]!
+      // A second one of that name assigns the first.
+      if (this.declared.has(name)) break
+      const closed = skipBody(text, DECLARATION.lastIndex)
+      const start = end + match[1]!.length
+      const at = start + match[2]!.length
+      const nameAt = at + match[3]!.length
+      this.declared.set(name, { name, start, end: closed, at, nameAt, open: text.indexOf('(', nameAt) })
+      end = closed
     }
-    return super.parseStatement()
+    if (end === this.start) return false
+    this.goTo(end)
+    return true
   }
 
   protected override parseRest(type: FunctionType, start: number, id: AnyNode | null, isAsync: boolean, isGenerator: boolean): FunctionNode {
@@ -117,7 +149,9 @@ export class Reader extends Statements {
   }
 
   private leave(fn: FunctionNode, start: number, isAsync: boolean, isGenerator: boolean): FunctionNode {
-    this.unread.set(fn, { node: fn, start, end: fn.end, isAsync, isGenerator })
+    const part = { node: fn, start, end: fn.end, isAsync, isGenerator }
+    this.unread.set(fn, part)
+    this.left.push(part)
     return fn
   }
 

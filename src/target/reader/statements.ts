@@ -10,6 +10,10 @@ export abstract class Statements extends Expressions {
     const body: AnyNode[] = []
     let isPrologue = true
     while (isTop ? this.kind !== Kind.End : !this.isSign('}')) {
+      if (isTop && this.passDeclarations()) {
+        isPrologue = false
+        continue
+      }
       const isString: boolean = this.kind === Kind.String
       const raw = isString ? this.text.slice(this.start + 1, this.end - 1) : ''
       const { end } = this
@@ -21,6 +25,9 @@ export abstract class Statements extends Expressions {
     if (!isTop) this.next()
     return body
   }
+
+  /** Goes past declarations of functions at the top of a script, if they are to be left for later; false if there is none. */
+  protected abstract passDeclarations(): boolean
 
   protected parseBlock(): AnyNode {
     const { start } = this
