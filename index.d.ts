@@ -9,11 +9,112 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** What the last party runs, as a message: its first byte is its kind. */
+export interface ActionMessage {
+  bytes: Uint8Array
+  blobs: Array<Uint8Array>
+  handles: Array<number>
+}
+
+/** An arrival: `how` 0 passed, 1 run the action and `barrierPass`, 2 wait, 3 try again later, 4 broken. */
+export interface ArrivalResult {
+  how: number
+  round: number
+  place: number
+}
+
 /** An object with the bare calls, by their names. */
 export declare function bareCalls(): Record<string, (...numbers: number[]) => number>
 
+/** Breaks a round, negative: whichever is open; what has become of it, as `barrierFate`. */
+export declare function barrierAbort(id: number, round: number): number
+
+/** A copy of the action's message, null when there is none. The barrier keeps alive what it refers to. */
+export declare function barrierAction(id: number): Received | null
+
+/** Takes the next place of the round. */
+export declare function barrierArrive(id: number): ArrivalResult
+
+/** Makes a barrier, or finds the one of that name; returns its id. `timeout` in ms, infinite for none. */
+export declare function barrierCreate(parties: number, timeout: number, action?: ActionMessage | undefined | null, name?: string | undefined | null): number
+
+/** What has become of a round: 0 it is open, 1 passed, 2 broken. */
+export declare function barrierFate(id: number, round: number): number
+
+/** Opens the barrier of a handle; returns its id. */
+export declare function barrierOpen(index: number, generation: number): number
+
+/** The action has been run: everybody goes on. False when the round was broken meanwhile. */
+export declare function barrierPass(id: number, round: number): boolean
+
+/** Begins anew; those who wait find their round broken. */
+export declare function barrierReset(id: number): void
+
+/** State of a barrier. */
+export declare function barrierState(id: number): BarrierState
+
+/** State of a barrier. */
+export interface BarrierState {
+  parties: number
+  /** Default timeout in ms, infinite for none. */
+  timeout: number
+  /** Parties that wait. */
+  waiting: number
+  broken: boolean
+}
+
+/** Blocks until a round is over, and breaks it after `timeout` ms (negative: never): 1 passed, 2 broken, 3 cut short. */
+export declare function barrierWait(id: number, round: number, timeout: number, interruptible: boolean): number
+
+/** What is left of a wait that was given up: how the lock was held before. */
+export interface CancelledWait {
+  notified: boolean
+  turn: number
+  context: number
+  depth: number
+}
+
 /** Walks the whole arena and returns what does not add up, one line each: for tests and diagnosis. */
 export declare function checkFamily(): Array<string>
+
+/** Begins to wait in the event loop, releasing the lock; returns the number of the wait. */
+export declare function conditionBegin(id: number, context: number): number
+
+/**
+ * Gives a wait up; true when it had been notified. Acquire the lock, then `conditionRestore` with what
+ * this returns: it is no record any more.
+ */
+export declare function conditionCancel(wait: number): CancelledWait
+
+/**
+ * Makes a condition of the lock of a handle (null: of one of its own), or finds the one of that name;
+ * returns its id.
+ */
+export declare function conditionCreate(lock?: Array<number> | undefined | null, name?: string | undefined | null): number
+
+/** The handle of a condition's lock: index and generation. */
+export declare function conditionLock(id: number): Array<number>
+
+/** Notifies up to `most` of those who wait; how many. */
+export declare function conditionNotify(id: number, context: number, most: number): number
+
+/** Opens the condition of a handle; returns its id. */
+export declare function conditionOpen(index: number, generation: number): number
+
+/** Makes the lock, which this thread holds, held as it was before a wait. */
+export declare function conditionRestore(id: number, turn: number, context: number, depth: number): void
+
+/** Ends a wait that has been notified, if the lock is free: it is held as before then. False: not yet. */
+export declare function conditionTry(wait: number): boolean
+
+/**
+ * Waits, blocking, for at most `timeout` ms (negative: for ever): 0 notified, 1 late, 2 cut short. The lock
+ * is held again in any case, unless this thread is being ended.
+ */
+export declare function conditionWait(id: number, context: number, timeout: number, interruptible: boolean): number
+
+/** How many wait for a condition, of all processes. */
+export declare function conditionWaiters(id: number): number
 
 /** Sets limits, or moves to a named arena, before the first use. */
 export declare function configureFamily(arena?: string | undefined | null, maxBytes?: number | undefined | null, maxProcesses?: number | undefined | null, maxMembers?: number | undefined | null): Variable | null
@@ -38,6 +139,27 @@ export interface Ended {
   code: number
   reason?: string
 }
+
+/** Clears an event. */
+export declare function eventClear(id: number): void
+
+/** How often an event has been set: what a wait that begins now remembers. */
+export declare function eventCount(id: number): number
+
+/** Makes an event, or finds the one of that name; returns its id. */
+export declare function eventCreate(name?: string | undefined | null): number
+
+/** Opens the event of a handle; returns its id. */
+export declare function eventOpen(index: number, generation: number): number
+
+/** Sets an event. */
+export declare function eventSet(id: number): void
+
+/** Blocks until an event is set: 0; 1 after `timeout` ms (negative: never), 2 cut short. */
+export declare function eventWait(id: number, timeout: number, interruptible: boolean): number
+
+/** Whether an event is set, or has been since that count. */
+export declare function eventWasSet(id: number, count: number): boolean
 
 /** Figures of the shared memory, as `memoryUsage()` gives them. */
 export declare function familyMemory(): MemoryUsage
@@ -274,6 +396,24 @@ export declare function rlockWait(id: number, context: number, timeout: number, 
 
 /** Registers a scratch area: messages are encoded into the sending ones and copied to the receiving ones. */
 export declare function scratch(receiving: boolean, index: number, bytes: Buffer): void
+
+/** Makes a semaphore, or finds the one of that name; returns its id. */
+export declare function semaphoreCreate(value: number, bounded: boolean, robust: boolean, name?: string | undefined | null): number
+
+/** Opens the semaphore of a handle; returns its id. */
+export declare function semaphoreOpen(index: number, generation: number): number
+
+/** What a semaphore began with. */
+export declare function semaphoreOptions(id: number): SemaphoreOptions
+
+/** What a semaphore began with. */
+export interface SemaphoreOptions {
+  value: number
+  robust: boolean
+}
+
+/** Takes a permit, blocking for at most `timeout` ms (negative: for ever): 0, -1 late, -2 cut short. */
+export declare function semaphoreWait(id: number, timeout: number, interruptible: boolean): number
 
 /** Sets the function that does nothing, for waits in worker threads. */
 export declare function setPulse(pulse: () => void): void

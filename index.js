@@ -774,13 +774,41 @@ if (
 }
 
 const { bareCalls, checkFamily, configureFamily, cpuCount, deliveryDone, deliveryRefuse, deliveryRetry, familyMemory, familyNonce, findFamily, isMainThread, joinableCreate, joinableGet, joinAs, lockCreate, lockLocked, lockOpen, lockRelease, lockState, lockWait, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueDrain, queueGet, queueHandle, queueJoined, queueJoinSync, queueLost, queueMaxSize, queueName, queueOpen, queuePut, queuePutBytes, queuePutLarge, queueReadable, queueShutDown, queueSize, queueTail, receive, release, rlockRelease, rlockWait, scratch, setPulse, setWorker, sharedClose, sharedHandle, sharedName, sharedWaiters, signalName, signalNumber, taken, threadsEnd, version, waitAgain, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
+const { bareCalls, barrierAbort, barrierAction, barrierArrive, barrierCreate, barrierFate, barrierOpen, barrierPass, barrierReset, barrierState, barrierWait, checkFamily, conditionBegin, conditionCancel, conditionCreate, conditionLock, conditionNotify, conditionOpen, conditionRestore, conditionTry, conditionWait, conditionWaiters, configureFamily, cpuCount, eventClear, eventCount, eventCreate, eventOpen, eventSet, eventWait, eventWasSet, familyMemory, familyNonce, findFamily, isMainThread, joinAs, lockCreate, lockLocked, lockOpen, lockRelease, lockState, lockWait, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueGet, queueHandle, queueMaxSize, queueName, queueOpen, queuePut, queuePutBytes, queuePutLarge, queueReadable, queueShutDown, queueSize, receive, release, rlockRelease, rlockWait, scratch, semaphoreCreate, semaphoreOpen, semaphoreOptions, semaphoreWait, setPulse, setWorker, sharedClose, sharedHandle, sharedName, sharedWaiters, signalName, signalNumber, threadsEnd, version, waitAgain, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
 export { bareCalls }
+export { barrierAbort }
+export { barrierAction }
+export { barrierArrive }
+export { barrierCreate }
+export { barrierFate }
+export { barrierOpen }
+export { barrierPass }
+export { barrierReset }
+export { barrierState }
+export { barrierWait }
 export { checkFamily }
+export { conditionBegin }
+export { conditionCancel }
+export { conditionCreate }
+export { conditionLock }
+export { conditionNotify }
+export { conditionOpen }
+export { conditionRestore }
+export { conditionTry }
+export { conditionWait }
+export { conditionWaiters }
 export { configureFamily }
 export { cpuCount }
 export { deliveryDone }
 export { deliveryRefuse }
 export { deliveryRetry }
+export { eventClear }
+export { eventCount }
+export { eventCreate }
+export { eventOpen }
+export { eventSet }
+export { eventWait }
+export { eventWasSet }
 export { familyMemory }
 export { familyNonce }
 export { findFamily }
@@ -832,6 +860,10 @@ export { release }
 export { rlockRelease }
 export { rlockWait }
 export { scratch }
+export { semaphoreCreate }
+export { semaphoreOpen }
+export { semaphoreOptions }
+export { semaphoreWait }
 export { setPulse }
 export { setWorker }
 export { sharedClose }

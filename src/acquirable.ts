@@ -6,7 +6,7 @@
 import { DeadlockError, fromNative, InterruptedError, TimeoutError } from './errors.js'
 import { isMainThread } from './native.js'
 import { SharedObject } from './shared-object.js'
-import { Line, notYet, timeoutOf, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+import { takingTurns, Line, notYet, timeoutOf, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** What the native part says of an acquisition: its turn, or one of these. */
 const NOT = -1
@@ -26,6 +26,12 @@ export interface LockGuard extends Disposable {
 
 /** Gives back an acquisition of that turn. */
 export const giveBack: unique symbol = Symbol('polyproc.giveBack')
+/** The owner among those of this thread that acts now. */
+export const ownContext: unique symbol = Symbol('polyproc.ownContext')
+/** Its id, for whoever describes it. */
+export const lockId: unique symbol = Symbol('polyproc.lockId')
+/** Acquires again what a guard stands for already. */
+export const regain: unique symbol = Symbol('polyproc.regain')
 interface GivesBack { [giveBack](turn: number): void }
 
 class Guard implements LockGuard {
@@ -61,7 +67,7 @@ export type Context = number
 
 /** See the module. */
 export abstract class Acquirable extends SharedObject {
-  readonly #line = new Line(What.Shared, () => this.id(), true)
+  readonly #line = new Line(takingTurns(() => this.id()))
   readonly #fresh = (): LockGuard | typeof notYet => this.#attempt(this.newContext())
 
   /** Tries to acquire: what the native part says. */
@@ -170,6 +176,21 @@ export abstract class Acquirable extends SharedObject {
   async runExclusive<T>(fn: (guard: LockGuard) => T, options?: WaitOptions): Promise<Awaited<T>> {
     using guard = inTime(await this.acquire(options ?? {}))
     return await fn(guard)
+  }
+
+  /** For a condition of it: who acts. */
+  [ownContext](): Context {
+    return this.context()
+  }
+
+  [lockId](): number {
+    return this.id()
+  }
+
+  /** For a condition of it: acquires without a guard, since there is one from before. */
+  [regain](): Promise<true> {
+    const context = this.newContext()
+    return this.#line.wait<true>(() => this.#try(this.id(), context) === NOT ? notYet : true, undefined, () => { throw new TimeoutError() })
   }
 
   [giveBack](turn: number): void {

@@ -16,8 +16,12 @@ export {
   type ProcessSettings, type Target,
 } from './process.js'
 export { type LockGuard } from './acquirable.js'
+export { Barrier, type BarrierOptions } from './barrier.js'
+export { Condition, type ConditionOptions } from './condition.js'
+export { Event } from './event.js'
 export { Lock } from './lock.js'
 export { RLock } from './rlock.js'
+export { BoundedSemaphore, Semaphore, type SemaphoreOptions } from './semaphore.js'
 export { Connection, Pipe } from './connection.js'
 export { JoinableQueue, type Delivery, type JoinableQueueOptions } from './joinable-queue.js'
 export { Queue, type Named, type QueueOptions } from './queue.js'

@@ -26,6 +26,10 @@ export interface Bare {
   lockTry(id: number): number
   lockReleaseTurn(id: number, turn: number): number
   rlockTry(id: number, context: number): number
+  semaphoreTry(id: number): number
+  semaphoreRelease(id: number, own: number): number
+  semaphoreValue(id: number): number
+  eventIsSet(id: number): number
 }
 export const bare = native.bareCalls() as unknown as Bare
 

@@ -71,12 +71,12 @@ export interface Readiness {
   readonly what: What
   readonly id: number
 }
-/** Objects that can be awaited together: queues, connections, processes. */
+/** Objects that can be awaited together: queues, connections, processes, events. */
 export interface Waitable { [readiness](): Readiness }
 
 function answers<T extends Waitable>(objects: Iterable<T>): [T, Readiness][] {
   return [...objects].map(object => {
-    if (typeof (object as Partial<Waitable> | null)?.[readiness] !== 'function') throw new TypeError('only queues, connections and processes can be waited for')
+    if (typeof (object as Partial<Waitable> | null)?.[readiness] !== 'function') throw new TypeError('only queues, connections, processes and events can be waited for')
     return [object, object[readiness]()]
   })
 }
@@ -173,23 +173,43 @@ function over(): boolean {
   return operations > 64 && performance.now() - turnBegan > TURN
 }
 
+/** How a line begins and ends the one wait that stands for it. */
+export interface Source {
+  /** Returns the number of the wait. */
+  begin(): number
+  end(wait: number): void
+  /** One has got it, and others are left in the line. */
+  again?(wait: number): void
+}
+
+/** The wait for a thing by its id, which throws once the thing is closed here. */
+function plain(what: What, id: () => number): Source {
+  let begun = 0
+  return {
+    begin() {
+      begun = id()
+      return call(() => native.waitBegin(what, begun))
+    },
+    end(wait) { call(() => { native.waitEnd(what, begun, wait) }) },
+  }
+}
+
+/** For what goes to those who wait in turn: when one has got it, the rest of its line stands behind all others, of every process. */
+export function takingTurns(id: () => number): Source {
+  return { ...plain(What.Shared, id), again(wait) { call(() => { native.waitAgain(wait) }) } }
+}
+
 /** Those of this thread who wait for one thing, first come, first served. */
 export class Line {
-  readonly #what: What
-  readonly #id: () => number
-  readonly #again: boolean
+  readonly #source: Source
   readonly #entries = new Set<Entry>()
   #wait: number | null = null
-  #waitId = 0
 
-  /**
-   * `id` names the thing to the native part; it throws once the thing is closed here. `again`: when one has got it, the rest
-   * of the line stands behind all others, of every process.
-   */
-  constructor(what: What, id: () => number, again = false) {
-    this.#what = what
-    this.#id = id
-    this.#again = again
+  /** For a thing by its number and id, or for what begins and ends in another way. */
+  constructor(what: What, id: () => number)
+  constructor(source: Source)
+  constructor(what: What | Source, id?: () => number) {
+    this.#source = typeof what === 'object' ? what : plain(what, id as () => number)
   }
 
   /** True when somebody waits: whoever comes now stands behind them. */
@@ -222,10 +242,11 @@ export class Line {
     } catch (error) {
       return Promise.reject(error)
     }
-    return this.#stand(attempt, timeout, options?.signal, late)
+    return this.stand(attempt, timeout, options?.signal, late)
   }
 
-  #stand<T>(attempt: () => T | typeof notYet, timeout: number, signal: AbortSignal | undefined, late: () => T): Promise<T> {
+  /** As wait, without trying before it stands in line. */
+  stand<T>(attempt: () => T | typeof notYet, timeout: number, signal: AbortSignal | undefined, late: () => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let timer: NodeJS.Timeout | null = null
       const settle = (): void => {
@@ -285,8 +306,7 @@ export class Line {
   #begin(): void {
     if (this.#wait !== null) return
     listen()
-    this.#waitId = this.#id()
-    const wait = call(() => native.waitBegin(this.#what, this.#waitId))
+    const wait = this.#source.begin()
     this.#wait = wait
     lines.set(wait, this)
   }
@@ -304,7 +324,7 @@ export class Line {
     }
     const { size } = this.#entries
     const wait = this.#wait
-    if (this.#again && wait !== null && size > 0 && size < before) call(() => { native.waitAgain(wait) })
+    if (wait !== null && size > 0 && size < before) this.#source.again?.(wait)
     this.#settleWait()
   }
 
@@ -313,7 +333,7 @@ export class Line {
     const wait = this.#wait
     this.#wait = null
     lines.delete(wait)
-    call(() => { native.waitEnd(this.#what, this.#waitId, wait) })
+    this.#source.end(wait)
   }
 
   /** Fails everybody in the line: the thing is closed here. */

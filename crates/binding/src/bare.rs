@@ -3,7 +3,7 @@
 //!
 //! Measured: through the macros a call takes some 170 ns, bare some 30.
 
-use crate::failure::{Fail, Result, node, state};
+use crate::failure::{Fail, Result, fail, node, state};
 use crate::isolate::{Isolate, isolate};
 use crate::lock::{NOT, number};
 use crate::shared::Shared;
@@ -89,7 +89,7 @@ fn throw(env: sys::napi_env, error: &Fail) -> sys::napi_value {
 unsafe extern "C" fn lock_try(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     run(env, info, |isolate, [id]| {
         let acquired = isolate.lock(id)?.try_acquire(isolate.arena, &isolate.me);
-        Ok(acquired.map_err(crate::failure::fail)?.map_or(NOT, number))
+        Ok(acquired.map_err(fail)?.map_or(NOT, number))
     })
 }
 
@@ -99,7 +99,7 @@ unsafe extern "C" fn rlock_try(env: sys::napi_env, info: sys::napi_callback_info
         let acquired = isolate
             .rlock(id)?
             .try_acquire(isolate.arena, &isolate.me, context);
-        Ok(acquired.map_err(crate::failure::fail)?.map_or(NOT, number))
+        Ok(acquired.map_err(fail)?.map_or(NOT, number))
     })
 }
 
@@ -108,11 +108,45 @@ unsafe extern "C" fn lock_release(env: sys::napi_env, info: sys::napi_callback_i
     run(env, info, |isolate, [id, turn]| {
         let (arena, me) = (isolate.arena, &isolate.me);
         match isolate.shared(id)? {
-            Shared::Lock(lock) => lock.release_turn(arena, me, turn),
             Shared::RLock(rlock) => rlock.release_turn(arena, me, turn),
+            _ => isolate.lock(id)?.release_turn(arena, me, turn),
         }
         .map(i32::from)
-        .map_err(crate::failure::fail)
+        .map_err(fail)
+    })
+}
+
+/// Takes a permit of a semaphore if there is one: 0, or -1.
+unsafe extern "C" fn semaphore_try(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    run(env, info, |isolate, [id]| {
+        let acquired = isolate.semaphore(id)?.try_acquire(isolate.arena, &isolate.me);
+        Ok(if acquired.map_err(fail)? { 0 } else { NOT })
+    })
+}
+
+/// Gives a permit back, or one more; with a second argument above 0 only one that this thread has, where
+/// the semaphore keeps books. 1, or 0 when it has none.
+unsafe extern "C" fn semaphore_release(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    run(env, info, |isolate, [id, own]| {
+        let semaphore = isolate.semaphore(id)?;
+        let released = semaphore.release(isolate.arena, &isolate.me, own > 0);
+        released.map(i32::from).map_err(fail)
+    })
+}
+
+/// The permits of a semaphore that nobody has taken.
+unsafe extern "C" fn semaphore_value(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    run(env, info, |isolate, [id]| {
+        let value = isolate.semaphore(id)?.value(isolate.arena);
+        value.map(|value| value as i32).map_err(fail)
+    })
+}
+
+/// Whether an event is set: 1 or 0.
+unsafe extern "C" fn event_is_set(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    run(env, info, |isolate, [id]| {
+        let set = isolate.event(id)?.is_set(isolate.arena);
+        set.map(i32::from).map_err(fail)
     })
 }
 
@@ -120,6 +154,10 @@ const CALLS: &[(&str, Call)] = &[
     ("lockTry", lock_try),
     ("rlockTry", rlock_try),
     ("lockReleaseTurn", lock_release),
+    ("semaphoreTry", semaphore_try),
+    ("semaphoreRelease", semaphore_release),
+    ("semaphoreValue", semaphore_value),
+    ("eventIsSet", event_is_set),
 ];
 
 /// An object with the bare calls, by their names.

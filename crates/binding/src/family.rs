@@ -9,18 +9,18 @@ use polyproc_arena::object::Kind;
 use polyproc_arena::{Arena, Member, check, process};
 use polyproc_channel::connection::{EndKind, KIND as END};
 use polyproc_channel::queue::{JOINABLE, KIND as QUEUE, QueueKind, SIMPLE};
-use polyproc_sync::lock::{KIND as LOCK, LockKind, REENTRANT};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What an object of the family can be.
-const KINDS: &[(usize, &dyn Kind)] = &[
-    (QUEUE, &QueueKind),
-    (SIMPLE, &QueueKind),
-    (END, &EndKind),
-    (JOINABLE, &QueueKind),
-    (LOCK, &LockKind),
-    (REENTRANT, &LockKind),
-];
+fn kinds() -> Vec<(usize, &'static dyn Kind)> {
+    let channels: [(usize, &dyn Kind); 4] = [
+        (QUEUE, &QueueKind),
+        (SIMPLE, &QueueKind),
+        (END, &EndKind),
+        (JOINABLE, &QueueKind),
+    ];
+    channels.into_iter().chain(polyproc_sync::KINDS).collect()
+}
 
 enum State {
     Unknown,
@@ -140,7 +140,7 @@ pub fn member() -> Result<(&'static Arena, Member)> {
             joining.state = State::Joined(arena);
             Ok((arena, arena.join_member().map_err(fail)?))
         }
-        State::Found(family) => match family.join(joining.limits, joining.child, KINDS) {
+        State::Found(family) => match family.join(joining.limits, joining.child, &kinds()) {
             Ok((arena, member)) => {
                 joining.state = State::Joined(arena);
                 Ok((arena, member))

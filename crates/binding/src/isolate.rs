@@ -10,6 +10,8 @@ use polyproc_arena::wait::Record;
 use polyproc_arena::{Arena, Member};
 use polyproc_channel::Queue;
 use polyproc_channel::connection::End;
+use polyproc_sync::Condition;
+use polyproc_sync::condition::Waiting;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -36,6 +38,8 @@ pub struct Isolate {
     pub ends: RefCell<Vec<Option<OpenEnd>>>,
     /// Locks and what is built like them.
     pub shared: RefCell<Vec<Option<Shared>>>,
+    /// Pending asynchronous waits for conditions.
+    pub conditions: RefCell<Vec<(Condition, Waiting)>>,
     pub sending: RefCell<Vec<Area>>,
     pub receiving: RefCell<Vec<Area>>,
     /// Records of pending asynchronous waits.
@@ -71,6 +75,7 @@ pub fn isolate(env: &Env) -> Result<Rc<Isolate>> {
         queues: RefCell::default(),
         ends: RefCell::default(),
         shared: RefCell::default(),
+        conditions: RefCell::default(),
         sending: RefCell::default(),
         receiving: RefCell::default(),
         waits: RefCell::default(),

@@ -2,7 +2,10 @@
 //! everything above is TypeScript.
 
 mod bare;
+mod barrier;
+mod condition;
 mod connection;
+mod event;
 mod event_loop;
 mod failure;
 mod family;
@@ -12,6 +15,7 @@ mod lock;
 mod process;
 mod queue;
 mod received;
+mod semaphore;
 mod shared;
 mod waits;
 

@@ -139,8 +139,8 @@ pub fn lock_state(env: &Env, id: u32) -> Result<LockState> {
     let isolate = isolate(env)?;
     let (arena, me) = (isolate.arena, &isolate.me);
     let (lock, rlock) = match isolate.shared(id)? {
-        Shared::Lock(lock) => (lock, None),
         Shared::RLock(rlock) => (rlock.lock, Some(rlock)),
+        _ => (isolate.lock(id)?, None),
     };
     let state = lock.state(arena).map_err(fail)?;
     let pid_of = |owner: Name| -> polyproc_arena::Result<u32> {
@@ -168,8 +168,8 @@ pub fn lock_state(env: &Env, id: u32) -> Result<LockState> {
 pub fn lock_locked(env: &Env, id: u32) -> Result<bool> {
     let isolate = isolate(env)?;
     let lock = match isolate.shared(id)? {
-        Shared::Lock(lock) => lock,
         Shared::RLock(rlock) => rlock.lock,
+        _ => isolate.lock(id)?,
     };
     lock.is_locked(isolate.arena).map_err(fail)
 }

@@ -212,6 +212,29 @@ pub fn unpack<'a>(env: &Env, isolate: &Isolate, kind: u8, block: u64, pins: bool
 /// Token of a message of which nothing is to be released.
 const NONE: u32 = u32::MAX;
 
+/// A copy of a message in a block that stays whose it is. There is nothing to release.
+pub fn copied<'a>(env: &Env, isolate: &Isolate, block: u64, pins: bool) -> Result<Received<'a>> {
+    let arena = isolate.arena;
+    let parts = envelope::open(arena, block, pins).map_err(fail)?;
+    let mut handles = Vec::new();
+    if pins {
+        for handle in arena.pinned(block).map_err(fail)? {
+            handles.extend([handle.index as u32, handle.generation]);
+        }
+    }
+    let mut blobs = Vec::with_capacity(parts.buffers.len());
+    for (at, len) in parts.buffers {
+        blobs.push(copy(env, isolate, at, len)?);
+    }
+    Ok(Received {
+        kind: 0,
+        bytes: copy(env, isolate, parts.message.0, parts.message.1)?,
+        blobs,
+        handles,
+        token: NONE,
+    })
+}
+
 thread_local! {
     /// Messages whose handles JavaScript has not opened yet.
     static HELD: RefCell<HashMap<u32, Arc<Lent>>> = RefCell::default();

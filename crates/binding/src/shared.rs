@@ -7,13 +7,17 @@ use napi_derive::napi;
 use polyproc_arena::object::Handle;
 use polyproc_arena::wait::List;
 use polyproc_arena::{Arena, Member};
-use polyproc_sync::{Lock, RLock};
+use polyproc_sync::{Barrier, Condition, Event, Lock, RLock, Semaphore};
 
 /// One of them.
 #[derive(Clone, Copy)]
 pub enum Shared {
     Lock(Lock),
     RLock(RLock),
+    Semaphore(Semaphore),
+    Condition(Condition),
+    Event(Event),
+    Barrier(Barrier),
 }
 
 impl Shared {
@@ -21,11 +25,18 @@ impl Shared {
         match self {
             Self::Lock(lock) => lock.handle,
             Self::RLock(rlock) => rlock.lock.handle,
+            Self::Semaphore(semaphore) => semaphore.handle,
+            Self::Condition(condition) => condition.handle,
+            Self::Event(event) => event.handle,
+            Self::Barrier(barrier) => barrier.handle,
         }
     }
 
     pub fn close(&self, arena: &Arena, me: &Member) -> polyproc_arena::Result<()> {
-        arena.close(me, self.handle())
+        match self {
+            Self::Condition(condition) => condition.close(arena, me),
+            other => arena.close(me, other.handle()),
+        }
     }
 
     /// Those who wait for it.
@@ -33,6 +44,10 @@ impl Shared {
         match self {
             Self::Lock(lock) => lock.waiters(),
             Self::RLock(rlock) => rlock.lock.waiters(),
+            Self::Semaphore(semaphore) => semaphore.waiters(),
+            Self::Condition(condition) => condition.lock.waiters(),
+            Self::Event(event) => event.waiters(),
+            Self::Barrier(barrier) => barrier.waiters(),
         }
     }
 
@@ -41,6 +56,14 @@ impl Shared {
         match self {
             Self::Lock(lock) => Ok(!lock.is_locked(arena)?),
             Self::RLock(rlock) => Ok(!rlock.lock.is_locked(arena)?),
+            Self::Semaphore(semaphore) => Ok(semaphore.value(arena)? > 0),
+            Self::Condition(condition) => Ok(!condition.lock.is_locked(arena)?),
+            Self::Event(event) => event.is_set(arena),
+            // A place in the next round is to be had once no action runs.
+            Self::Barrier(barrier) => {
+                let state = barrier.state(arena)?;
+                Ok(state.broken || !state.acting)
+            }
         }
     }
 
@@ -49,6 +72,9 @@ impl Shared {
         match self {
             Self::Lock(lock) => lock.give_up(arena, me),
             Self::RLock(rlock) => rlock.lock.give_up(arena, me),
+            Self::Semaphore(semaphore) => semaphore.give_up(arena, me),
+            Self::Condition(condition) => condition.lock.give_up(arena, me),
+            Self::Event(_) | Self::Barrier(_) => Ok(()),
         }
     }
 }
@@ -77,15 +103,47 @@ impl Isolate {
     pub fn lock(&self, id: u32) -> Result<Lock> {
         match self.shared(id)? {
             Shared::Lock(lock) => Ok(lock),
-            Shared::RLock(_) => Err(closed("lock")),
+            _ => Err(closed("lock")),
         }
     }
 
-    /// The reentrant lock of an id.
+    /// The lock of an id.
     pub fn rlock(&self, id: u32) -> Result<RLock> {
         match self.shared(id)? {
             Shared::RLock(rlock) => Ok(rlock),
-            Shared::Lock(_) => Err(closed("lock")),
+            _ => Err(closed("lock")),
+        }
+    }
+
+    /// The semaphore of an id.
+    pub fn semaphore(&self, id: u32) -> Result<Semaphore> {
+        match self.shared(id)? {
+            Shared::Semaphore(semaphore) => Ok(semaphore),
+            _ => Err(closed("semaphore")),
+        }
+    }
+
+    /// The condition of an id.
+    pub fn condition(&self, id: u32) -> Result<Condition> {
+        match self.shared(id)? {
+            Shared::Condition(condition) => Ok(condition),
+            _ => Err(closed("condition")),
+        }
+    }
+
+    /// The event of an id.
+    pub fn event(&self, id: u32) -> Result<Event> {
+        match self.shared(id)? {
+            Shared::Event(event) => Ok(event),
+            _ => Err(closed("event")),
+        }
+    }
+
+    /// The barrier of an id.
+    pub fn barrier(&self, id: u32) -> Result<Barrier> {
+        match self.shared(id)? {
+            Shared::Barrier(barrier) => Ok(barrier),
+            _ => Err(closed("barrier")),
         }
     }
 }

@@ -8,6 +8,12 @@ pub mod owned;
 pub mod permits;
 
 #[cfg(not(loom))]
+pub mod barrier;
+#[cfg(not(loom))]
+pub mod condition;
+#[cfg(not(loom))]
+pub mod event;
+#[cfg(not(loom))]
 pub mod lock;
 #[cfg(not(loom))]
 pub mod rlock;
@@ -15,9 +21,27 @@ pub mod rlock;
 pub mod semaphore;
 
 #[cfg(not(loom))]
+pub use barrier::Barrier;
+#[cfg(not(loom))]
+pub use condition::Condition;
+#[cfg(not(loom))]
+pub use event::Event;
+#[cfg(not(loom))]
 pub use lock::Lock;
 pub use owned::Acquired;
 #[cfg(not(loom))]
 pub use rlock::RLock;
 #[cfg(not(loom))]
 pub use semaphore::Semaphore;
+
+/// All kinds of object of this crate, for [`polyproc_arena::Arena::over`] and `Family::join`.
+#[cfg(not(loom))]
+pub const KINDS: [(usize, &dyn polyproc_arena::object::Kind); 7] = [
+    (lock::KIND, &lock::LockKind),
+    (lock::REENTRANT, &lock::LockKind),
+    (semaphore::KIND, &semaphore::SemaphoreKind),
+    (semaphore::BOUNDED, &semaphore::SemaphoreKind),
+    (condition::KIND, &condition::ConditionKind),
+    (event::KIND, &event::EventKind),
+    (barrier::KIND, &barrier::BarrierKind),
+];

@@ -193,6 +193,16 @@ impl Owned<'_> {
         self.change(seen, State::free(seen.turn, false))
     }
 
+    /// Gives what `me` holds an earlier turn: it is held for the guards of that one again. False when `me`
+    /// does not hold it.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn renumber(&self, me: Name, turn: u32) -> Result<bool> {
+        let seen = self.look()?;
+        Ok(seen.is_held_by(me) && self.change(seen, State::held(me, turn))?)
+    }
+
     /// Frees what belongs to the dead. False when it does not.
     ///
     /// # Errors
