@@ -41,15 +41,21 @@ export function vitest(directory: string): void {
   writeFileSync(join(directory, 'table.test.ts'), test(`import { test } from 'vitest'\nimport { runAll } from './run.js'\nimport { Remote } from ${JSON.stringify(fileURLToPath(remote))}`))
 }
 
-/** The same for jest, whose modules are CommonJS: the package is in one file, since jest's `require` takes no ES modules. */
+/** The same for jest, whose modules are CommonJS: of the package it gets the bundle, since jest's `require` takes no ES modules. */
 export function jest(directory: string): void {
   // Nor has it `import()`.
   separate(directory, 'cjs', false)
   writeFileSync(join(directory, 'package.json'), JSON.stringify({ type: 'commonjs', jest: { transform: {}, collectCoverageFrom: ['rows.js', 'dep.js', 'run.js'], watchman: false } }))
+  const bundle = join(root, 'dist/polyproc.cjs')
+  const part = (name: string): string => {
+    const file = join(directory, `${name}.cjs`)
+    writeFileSync(file, `for (const [name, value] of Object.entries(require(${JSON.stringify(bundle)}))) if (name.startsWith('${name}_index__')) exports[name.slice(${name.length + 8})] = value\n`)
+    return file
+  }
   buildSync({
     entryPoints: [fileURLToPath(remote)], bundle: true, platform: 'node', format: 'cjs', outfile: join(directory, 'polyproc.js'), logLevel: 'error',
     define: { 'import.meta.url': '$url' }, banner: { js: `const $url = ${JSON.stringify(remote)};` },
-    alias: { '#src/codec/index.js': join(root, 'dist/codec/index.js'), '#src/target/index.js': join(root, 'dist/target/index.js') },
+    external: [bundle], alias: { '#src/codec/index.js': part('codec'), '#src/target/index.js': part('target') },
   })
   const text = test("import { runAll } from './run.js'\nimport { Remote } from './polyproc.js'")
   writeFileSync(join(directory, 'table.test.js'), transformSync(text, { loader: 'ts', format: 'cjs', supported: { 'dynamic-import': false } }).code)
