@@ -1,11 +1,12 @@
 // The table of functions in each of the ways in which a program comes to run: whatever the program is made with, a
 // function gives in another process what it gives here.
 
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
+import { attach } from './debugger.js'
 import { bundled, installed, jest, raw, remote, separate, tool, vitest } from './environments.js'
 
 const directory = mkdtempSync(join(tmpdir(), 'polyproc-target-'))
@@ -19,13 +20,18 @@ interface Result { passed: number, failed: { name: string, problem: string }[] }
 function run(entry: string, execArgv: string[] = [], childArgv: string[] = []): { result: Result, runs: number } {
   const counter = `${entry}.count`
   writeFileSync(counter, '')
-  const { stdout, stderr } = spawnSync(process.execPath, [...execArgv, entry], {
-    encoding: 'utf8', timeout: 100_000,
-    env: { ...process.env, TARGET_REMOTE: remote, TARGET_EXEC_ARGV: JSON.stringify(childArgv), TARGET_COUNTER: counter, NODE_OPTIONS: '' },
-  })
+  const { stdout, stderr } = spawnSync(process.execPath, [...execArgv, entry], { encoding: 'utf8', timeout: 100_000, env: environment(counter, childArgv) })
+  return { result: resultIn(stdout, stderr), runs: readFileSync(counter, 'utf8').length }
+}
+
+function environment(counter: string, childArgv: string[] = []): NodeJS.ProcessEnv {
+  return { ...process.env, TARGET_REMOTE: remote, TARGET_EXEC_ARGV: JSON.stringify(childArgv), TARGET_COUNTER: counter, NODE_OPTIONS: '' }
+}
+
+function resultIn(stdout: string, stderr: string): Result {
   const line = /^RESULT (.*)$/m.exec(stdout)
   if (line === null) throw new Error(`no result: ${stdout.slice(-2000)}${stderr.slice(-2000)}`)
-  return { result: JSON.parse(line[1]!) as Result, runs: readFileSync(counter, 'utf8').length }
+  return JSON.parse(line[1]!) as Result
 }
 
 const programs: [name: string, make: (path: string) => string, execArgv?: string[], childArgv?: string[]][] = [
@@ -35,6 +41,11 @@ const programs: [name: string, make: (path: string) => string, execArgv?: string
   ['an esbuild bundle, minified', path => bundled(path, { minify: true })],
   ['an esbuild bundle that keeps names', path => bundled(path, { keepNames: true, minify: true })],
   ['an esbuild bundle in CommonJS', path => bundled(path, { format: 'cjs', outfile: join(path, 'main.cjs'), banner: {} })],
+  ['a worker thread', path => {
+    separate(path, 'esm')
+    writeFileSync(join(path, 'start.js'), 'import { Worker } from "node:worker_threads"; new Worker(new URL("./main.js", import.meta.url))')
+    return join(path, 'start.js')
+  }],
   ['--cpu-prof', path => separate(path, 'esm'), ['--cpu-prof', `--cpu-prof-dir=${directory}`]],
 ]
 const tsx = installed('tsx')
@@ -48,6 +59,35 @@ for (const [name, make, execArgv, childArgv] of programs) {
     t.is(runs, 1, 'the entry runs once')
   })
 }
+
+/** What would have to stop the program for an instant, which a debugger would show. */
+const NOT_WHILE_DEBUGGED = /which cannot be read while a debugger is attached|while a debugger is attached the two cannot be told apart/
+
+test('every row with a debugger attached, but what would have to stop the program', async t => {
+  const entry = separate(join(directory, 'debugged'), 'esm')
+  const counter = `${entry}.count`
+  writeFileSync(counter, '')
+  const child = spawn(process.execPath, ['--inspect-wait=127.0.0.1:0', entry], { env: environment(counter), timeout: 100_000 })
+  const ended = new Promise(resolve => child.once('close', resolve))
+  let [stdout, stderr] = ['', '']
+  let attached: ReturnType<typeof attach> | undefined
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text
+    // Node waits for the client to leave.
+    if (stdout.includes('\nRESULT') || stdout.startsWith('RESULT')) void attached?.then(socket => socket.destroy())
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text
+    const address = /ws:\S+/.exec(stderr)
+    if (address !== null) attached ??= attach(address[0])
+  })
+  await ended
+  const { passed, failed } = resultIn(stdout, stderr)
+  t.deepEqual(failed.filter(({ problem }) => !NOT_WHILE_DEBUGGED.test(problem)), [])
+  t.true(passed >= 120, `${passed} rows`)
+  t.log(`refused: ${failed.map(({ name }) => name).join(', ')}`)
+  t.is(readFileSync(counter, 'utf8').length, 1, 'the entry runs once')
+})
 
 const runners: [name: string, make: (path: string) => void, args: string[]][] = [
   ['vitest', vitest, ['run', '--root', '.']],
