@@ -100,13 +100,14 @@ test('a class is the same class on both sides, in every message', t => {
 
 test('objects that every process has, and an instance that its class leads back to, wherever they stand', t => {
   const { stdout, stderr } = program({
-    'main.js': `import fs from 'node:fs'; import * as ns from 'node:fs'; import path from 'node:path'; import * as wt from 'node:worker_threads'
+    'main.js': `import fs from 'node:fs'; import * as ns from 'node:fs'; import path from 'node:path'; import * as wt from 'node:worker_threads'; import threads from 'node:worker_threads'; import tls from 'node:tls'; import cluster from 'node:cluster'
       class Single { static instance = new Single(5); constructor(n) { this.n = n } isMe() { return Single.instance === this } }
-      const box = { Math, JSON, Reflect, fs, path, console, process, globalThis, deep: [{ ns, wt }], empty: {}, own: { f: () => 1 } }
+      const box = { Math, JSON, Reflect, fs, path, console, process, globalThis, deep: [{ ns, wt }, { threads, tls, cluster }], empty: {}, own: { f: () => 1 } }
       const back = new Queue()
       const child = new Process({ target: async (box, single) => {
         await back.put([box.Math === Math, box.JSON === JSON, box.Reflect === Reflect, box.fs === process.getBuiltinModule('fs'), box.path === process.getBuiltinModule('path'),
           box.console === console, box.process === process, box.globalThis === globalThis, typeof box.deep[0].ns.readFileSync, box.deep[0].wt.isMainThread,
+          ...Object.entries(box.deep[1]).map(([name, value]) => value === process.getBuiltinModule(name === 'threads' ? 'worker_threads' : name)),
           JSON.stringify(box.empty), box.own.f(), single.isMe(), single.n, single.constructor.instance === single])
       }, args: [box, Single.instance] }).start()
       console.log(JSON.stringify(await back.get({ timeout: 20000 })))
@@ -114,7 +115,7 @@ test('objects that every process has, and an instance that its class leads back 
       await back.put(Chain.first).catch(e => console.log(e.message))
       await child.join()`,
   })
-  t.is(stdout, `${JSON.stringify([true, true, true, true, true, true, true, true, 'function', true, '{}', 1, true, 5, true])}
+  t.is(stdout, `${JSON.stringify([true, true, true, true, true, true, true, true, 'function', true, true, true, true, '{}', 1, true, 5, true])}
 item: a Chain cannot be sent: its class leads back to it, and extends a built-in one; keep what leads back out of static members\n`, stderr)
 })
 

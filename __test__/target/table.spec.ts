@@ -95,7 +95,7 @@ const runners: [name: string, make: (path: string) => void, args: string[]][] = 
 ]
 for (const [name, make, args] of runners) {
   const program = tool(name)
-  // Not a dependency of the project: run where it is installed.
+  // jest is not a dependency of the project: run where it is installed.
   if (program === null) continue
   test(`every row under ${name}`, t => {
     const path = join(directory, name)

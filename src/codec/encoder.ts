@@ -24,6 +24,9 @@ let messages = 0
 const firstShape: WriteShape = { keys: [], block: null, message: 0, id: 0, next: null }
 const noBytes: readonly Uint8Array[] = []
 
+/** What the modules of Node begin with that do not begin with a function: worker_threads, tls, constants. */
+const MODULE_STARTS: ReadonlySet<string> = new Set(['isMainThread', 'CLIENT_RENEG_LIMIT', 'RTLD_LAZY'])
+
 export class Encoder extends Writer {
   kind = 0
   /** Bytes in the scratch area. */
@@ -220,8 +223,9 @@ export class Encoder extends Writer {
     const keys = Object.keys(value)
     const first = keys.length > 0 ? (value as Record<string, unknown>)[keys[0]!] : undefined
     // Objects that every process has are told by what they look like, so that other objects are not looked up:
-    // modules of Node begin with a function, `Math` and its like show no property but have a tag.
-    const mayBeNamed = keys.length > 0 ? typeof first === 'function' : (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] !== undefined
+    // modules of Node begin with a function, or are long and begin in a way of their own; `Math` and its like show no
+    // property but have a tag.
+    const mayBeNamed = keys.length > 0 ? typeof first === 'function' || (keys.length > 12 && MODULE_STARTS.has(keys[0]!)) : (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] !== undefined
     if (mayBeNamed && this.writeNamed(value)) return
     this.writeFrom(first, value, keys)
   }
