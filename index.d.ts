@@ -181,10 +181,10 @@ export declare function findFamily(variable?: string | undefined | null, name?: 
 export declare function isMainThread(): boolean
 
 /**
- * Makes a queue whose items are marked done, or finds the one of that name; returns its id. 0 is no bound;
- * `letters` is the handle of the queue for dead letters, or empty.
+ * Makes a queue whose items are marked done, or finds the one of that name; returns its id. Bounds are those
+ * of `queue_create`, 0 deliveries are no limit, and `letters` is the handle of the queue for dead letters, or empty.
  */
-export declare function joinableCreate(maxSize: number, redeliver: boolean, maxDeliveries: number, letters: Array<number>, name?: string | undefined | null): number
+export declare function joinableCreate(maxSize: number, maxBytes: number, redeliver: boolean, maxDeliveries: number, letters: Array<number>, name?: string | undefined | null): number
 
 /**
  * Takes the next item into this thread's hand; `receives`: it may be given back. The result is that of
@@ -309,11 +309,17 @@ export declare function processStart(options: StartOptions, kind: number, area: 
 /** Lets go of a queue. */
 export declare function queueClose(id: number): void
 
-/** Makes a queue of a kind, or finds the one of that name; returns its id. `max_size` 0 is no bound. */
-export declare function queueCreate(kind: number, maxSize: number, name?: string | undefined | null): number
+/**
+ * Makes a queue of a kind, or finds the one of that name; returns its id. A bound of 0 is none, and
+ * `max_bytes` below 0 is a quarter of the shared memory.
+ */
+export declare function queueCreate(kind: number, maxSize: number, maxBytes: number, name?: string | undefined | null): number
 
 /** Makes a queue whose first ticket is chosen: tests go near the wraps of its counters. */
 export declare function queueCreateAt(maxSize: number, ticket: number): number
+
+/** True when what waits in it takes as many bytes as it may. */
+export declare function queueCrowded(id: number): boolean
 
 /** Drops all that is in a queue; after a shutdown also what comes back later. */
 export declare function queueDrain(id: number): void

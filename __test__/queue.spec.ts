@@ -1,5 +1,6 @@
 // The queue, as its users see it: order, bounds, errors, shutting down, names; across processes.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import test from 'ava'
 import { ClosedError, Empty, Full, Process, Queue, SerializationError, ShutDown, StateError } from '#src/index.js'
@@ -408,4 +409,43 @@ test.serial('the first of a queue’s tickets may be anywhere: counters do not e
     t.is(native.queueSize(id), 0)
     native.queueClose(id)
   }
+})
+
+test.serial('maxBytes: a put waits while what is in the queue takes as much; one larger item passes when nothing waits', async t => {
+  using queue = new Queue<Uint8Array>({ maxBytes: 1024 * 1024 })
+  const item = new Uint8Array(300_000)
+  for (let k = 0; k < 4; k += 1) t.true(queue.tryPut(item), `${k}`)
+  t.true(queue.full())
+  t.false(queue.tryPut(item))
+  t.throws(() => { queue.putNowait(new Uint8Array(1)) }, { instanceOf: Full })
+  t.throws(() => { queue.putSync(item, { timeout: 20 }) }, { instanceOf: Full })
+  await t.throwsAsync(queue.put(item, { timeout: 20 }), { instanceOf: Full })
+  // Whoever waits, here or in another process, goes on as soon as there is room.
+  const child = new Process({ target: (to: Queue) => { to.putSync(new Uint8Array(5)) }, args: [queue] }).start()
+  const waits = [queue.put(item), queue.put(new Uint8Array(3))]
+  await sleep(300)
+  t.is(queue.qsize(), 4)
+  const lengths: number[] = []
+  for (let k = 0; k < 7; k += 1) lengths.push((await queue.get(soon)).length)
+  await Promise.all(waits)
+  t.true(await child.join(soon))
+  t.deepEqual(lengths.sort((a, b) => a - b), [3, 5, ...Array<number>(5).fill(300_000)])
+  t.false(queue.full())
+  const large = new Uint8Array(5_000_000)
+  queue.putNowait(large)
+  t.true(queue.full())
+  t.is((await queue.get()).length, large.length)
+})
+
+test.serial('maxBytes: small items count as 128 bytes; a full queue is no obstacle to shutdown', async t => {
+  using queue = new Queue<number>({ maxBytes: 1280, name: 'narrow' })
+  for (let k = 0; k < 10; k += 1) queue.putNowait(k)
+  t.false(queue.tryPut(10))
+  t.throws(() => new Queue({ name: 'narrow' }), { instanceOf: StateError, message: /maxBytes 1280/ })
+  using same = new Queue({ name: 'narrow', maxBytes: 1280 })
+  const waits = same.put(10)
+  queue.shutdown()
+  await t.throwsAsync(waits, { instanceOf: ShutDown })
+  t.is((await queue.getMany(20)).length, 10)
+  for (const maxBytes of [0, -1, NaN, '1' as unknown as number]) t.throws(() => new Queue({ maxBytes }), { instanceOf: RangeError }, String(maxBytes))
 })

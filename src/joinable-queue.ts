@@ -8,7 +8,7 @@ import { ClosedError, ShutDown, StateError, WorkerLostError } from './errors.js'
 import { handleOf, registerKind, type Handle } from './handles.js'
 import { ended, Got, nothing, take } from './message.js'
 import { call, native } from './native.js'
-import { channelOf, create, idOf, opened, Queue, taking, type QueueOptions } from './queue.js'
+import { channelOf, create, idOf, opened, Queue, taking, type Bounds, type QueueOptions } from './queue.js'
 import { Line, notYet, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** How a joinable queue is made. */
@@ -157,7 +157,7 @@ export class JoinableQueue<T = any> extends Queue<T> {
   }
 
   /** @internal */
-  protected override [create](bound: number, name: string | null, options: JoinableQueueOptions<T>): number {
+  protected override [create](bounds: Bounds, name: string | null, options: JoinableQueueOptions<T>): number {
     const { redeliver = false, maxDeliveries = Infinity, deadLetters } = options
     if (typeof redeliver !== 'boolean') throw new TypeError('redeliver must be a boolean')
     if (maxDeliveries !== Infinity && (!Number.isSafeInteger(maxDeliveries) || maxDeliveries < 1 || maxDeliveries > MOST_DELIVERIES)) {
@@ -166,7 +166,7 @@ export class JoinableQueue<T = any> extends Queue<T> {
     if (deadLetters !== undefined && !(deadLetters instanceof Queue)) throw new TypeError('deadLetters must be a Queue')
     if (deadLetters !== undefined && maxDeliveries === Infinity) throw new TypeError('deadLetters needs maxDeliveries: without it no item is given up')
     const letters = deadLetters === undefined ? [] : [...deadLetters[handleOf]()]
-    return native.joinableCreate(bound, redeliver, maxDeliveries === Infinity ? 0 : maxDeliveries, letters, name)
+    return native.joinableCreate(bounds.items, bounds.bytes, redeliver, maxDeliveries === Infinity ? 0 : maxDeliveries, letters, name)
   }
 
   /** @internal */

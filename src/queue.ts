@@ -21,6 +21,28 @@ export interface Named {
 export interface QueueOptions extends Named {
   /** Most items in it; 0 (default): bounded by shared memory alone. */
   maxSize?: number | undefined
+  /**
+   * Bytes of shared memory that waiting items may take before a put has to wait: 128 for each, and for one that does not fit
+   * into those the block that it lies in. An item that is larger passes when nothing waits. A bound of 8 MiB or more holds for
+   * small items to within 128 KiB. Default: a quarter of the shared memory; Infinity: no bound of its own.
+   */
+  maxBytes?: number | undefined
+}
+
+/** The bounds of a queue as the native part takes them: of items (0: none) and of bytes (0: none, -1: the default). */
+export interface Bounds { readonly items: number; readonly bytes: number }
+
+function boundsOf({ maxSize = 0, maxBytes }: QueueOptions): Bounds {
+  if (typeof maxSize !== 'number' || Number.isNaN(maxSize) || (maxSize !== Infinity && maxSize > Number.MAX_SAFE_INTEGER)) {
+    throw new RangeError(`maxSize must be a number, not ${String(maxSize)}`)
+  }
+  if (maxBytes !== undefined && maxBytes !== Infinity && (typeof maxBytes !== 'number' || !(maxBytes >= 1) || maxBytes > Number.MAX_SAFE_INTEGER)) {
+    throw new RangeError(`maxBytes must be a number of 1 or more, not ${String(maxBytes)}`)
+  }
+  return {
+    items: maxSize === Infinity || maxSize <= 0 ? 0 : Math.floor(maxSize),
+    bytes: maxBytes === undefined ? -1 : maxBytes === Infinity ? 0 : Math.floor(maxBytes),
+  }
 }
 
 const KIND = 1
@@ -77,21 +99,18 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
   readonly #channel: Channel<T, T>
   #closed = false
 
-  /** @throws RangeError for a bound that is no whole number; {@link StateError} when the queue of that name has another. */
+  /** @throws RangeError for a bound that is no number; {@link StateError} when the queue of that name has another. */
   constructor(options: QueueOptions | number = {}) {
     const given = typeof options === 'number' ? { maxSize: options } : options
-    const { maxSize = 0, name } = given
-    if (typeof maxSize !== 'number' || Number.isNaN(maxSize) || (maxSize !== Infinity && maxSize > Number.MAX_SAFE_INTEGER)) {
-      throw new RangeError(`maxSize must be a number, not ${String(maxSize)}`)
-    }
-    const bound = maxSize === Infinity || maxSize <= 0 ? 0 : Math.floor(maxSize)
+    const { name } = given
+    const bounds = boundsOf(given)
     if (name !== undefined && typeof name !== 'string') throw new TypeError('name must be a string')
     join()
     const handle = opening
     if (name !== undefined) allowNames()
-    this.#native = call(() => handle === null ? this[create](bound, name ?? null, given) : native.queueOpen(handle[0], handle[1]))
+    this.#native = call(() => handle === null ? this[create](bounds, name ?? null, given) : native.queueOpen(handle[0], handle[1]))
     this.#name = handle === null ? name ?? null : native.queueName(this.#native) ?? null
-    this.#maxSize = handle === null ? bound : native.queueMaxSize(this.#native)
+    this.#maxSize = handle === null ? bounds.items : native.queueMaxSize(this.#native)
     this.#channel = new Channel(() => this.#id(), refusals, 'item', this[taking]())
     collected.register(this, this.#native, this)
   }
@@ -102,8 +121,8 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
   }
 
   /** @internal */
-  protected [create](bound: number, name: string | null, _options: QueueOptions): number {
-    return native.queueCreate(KIND, bound, name)
+  protected [create](bounds: Bounds, name: string | null, _options: QueueOptions): number {
+    return native.queueCreate(KIND, bounds.items, bounds.bytes, name)
   }
 
   /** @internal */
@@ -246,9 +265,9 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
     return this.qsize() === 0
   }
 
-  /** True when it has as many items as it may. */
+  /** True when it has as many items, or bytes of them, as it may. */
   full(): boolean {
-    return this.#maxSize > 0 && this.qsize() >= this.#maxSize
+    return this.#maxSize > 0 && this.qsize() >= this.#maxSize || call(() => native.queueCrowded(this.#id()))
   }
 
   /**

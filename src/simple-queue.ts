@@ -28,7 +28,7 @@ export class SimpleQueue<T = any> implements Disposable, Shareable {
     join()
     const handle = opening
     if (options.name !== undefined) allowNames()
-    this.#native = call(() => handle === null ? native.queueCreate(KIND, 0, options.name ?? null) : native.queueOpen(handle[0], handle[1]))
+    this.#native = call(() => handle === null ? native.queueCreate(KIND, 0, 0, options.name ?? null) : native.queueOpen(handle[0], handle[1]))
     this.#name = native.queueName(this.#native) ?? null
     this.#channel = new Channel(() => this.#id(), refusals, 'item')
     collected.register(this, this.#native, this)

@@ -3,7 +3,7 @@
 
 use crate::failure::{Result, fail};
 use crate::isolate::isolate;
-use crate::queue::{ENDED, LARGE, NOTHING, TWO_32, pairs};
+use crate::queue::{ENDED, LARGE, NOTHING, TWO_32, bytes_of, pairs};
 use crate::received;
 use crate::waits::{Target, wait_for};
 use napi::Env;
@@ -25,12 +25,13 @@ thread_local! {
     static TAKEN: Cell<(f64, f64, f64)> = const { Cell::new((0.0, 0.0, 0.0)) };
 }
 
-/// Makes a queue whose items are marked done, or finds the one of that name; returns its id. 0 is no bound;
-/// `letters` is the handle of the queue for dead letters, or empty.
+/// Makes a queue whose items are marked done, or finds the one of that name; returns its id. Bounds are those
+/// of `queue_create`, 0 deliveries are no limit, and `letters` is the handle of the queue for dead letters, or empty.
 #[napi]
 pub fn joinable_create(
     env: &Env,
     max_size: f64,
+    max_bytes: f64,
     redeliver: bool,
     max_deliveries: f64,
     letters: Vec<u32>,
@@ -39,6 +40,7 @@ pub fn joinable_create(
     let isolate = isolate(env)?;
     let options = Options {
         most: max_size as u64,
+        bytes: bytes_of(&isolate, max_bytes),
         name: name.as_deref(),
         policy: Some(Policy {
             redeliver,

@@ -34,13 +34,30 @@ fn outcome(put: Put) -> i32 {
     }
 }
 
-/// Makes a queue of a kind, or finds the one of that name; returns its id. `max_size` 0 is no bound.
+/// The bound on bytes: a quarter of the shared memory where `max_bytes` is below 0.
+pub fn bytes_of(isolate: &crate::isolate::Isolate, max_bytes: f64) -> u64 {
+    if max_bytes < 0.0 {
+        isolate.arena.max_bytes() / 4
+    } else {
+        max_bytes as u64
+    }
+}
+
+/// Makes a queue of a kind, or finds the one of that name; returns its id. A bound of 0 is none, and
+/// `max_bytes` below 0 is a quarter of the shared memory.
 #[napi]
-pub fn queue_create(env: &Env, kind: u32, max_size: f64, name: Option<String>) -> Result<u32> {
+pub fn queue_create(
+    env: &Env,
+    kind: u32,
+    max_size: f64,
+    max_bytes: f64,
+    name: Option<String>,
+) -> Result<u32> {
     let isolate = isolate(env)?;
     let (arena, me) = (isolate.arena, &isolate.me);
     let options = Options {
         most: max_size as u64,
+        bytes: bytes_of(&isolate, max_bytes),
         name: name.as_deref(),
         ..Options::default()
     };
@@ -80,6 +97,13 @@ pub fn queue_handle(env: &Env, id: u32) -> Result<Vec<u32>> {
 #[napi]
 pub fn queue_max_size(env: &Env, id: u32) -> Result<f64> {
     Ok(isolate(env)?.queue(id)?.most() as f64)
+}
+
+/// True when what waits in it takes as many bytes as it may.
+#[napi]
+pub fn queue_crowded(env: &Env, id: u32) -> Result<bool> {
+    let isolate = isolate(env)?;
+    isolate.queue(id)?.is_crowded(isolate.arena).map_err(fail)
 }
 
 /// Its name, if it has one.

@@ -222,18 +222,16 @@ impl Queue {
         } else {
             slot.release(me.name.slot())?;
         }
+        if received.block != 0 && !keeps {
+            self.take_bytes_off(arena, arena.place(received.block)?.size)?;
+        }
         let head = self.head(arena)?;
         // One waiter is woken a put at most; whoever finds more than it takes wakes the next.
         let getters = self.getters(arena);
         if arena.has_waiters(getters.at)? && head < arena.map.word(self.body + TAIL)?.load(Acquire) {
             arena.wake_one(me, getters)?;
         }
-        if self.most > 0 {
-            let putters = self.putters(arena);
-            if arena.has_waiters(putters.at)? {
-                arena.wake_one(me, putters)?;
-            }
-        }
+        self.call_putters(arena, me)?;
         Ok(Some(received))
     }
 

@@ -278,7 +278,9 @@ impl Queue {
         self.note(arena, me, slot.ticket)?;
         slot.finish(me.name.slot())?;
         if let Some(block) = block {
+            self.take_bytes_off(arena, arena.place(block)?.size)?;
             arena.free(me, block)?;
+            self.call_putters(arena, me)?;
         }
         self.tell_joiners(arena, me)?;
         Ok(true)
@@ -383,6 +385,9 @@ impl Queue {
         }
         self.note(arena, me, slot.ticket)?;
         guard.commit(&writes)?;
+        if keeps {
+            self.take_bytes_off(arena, arena.place(block)?.size)?;
+        }
         Ok(keeps.then_some(block))
     }
 
@@ -429,6 +434,11 @@ impl Queue {
             Some(handle) if !drops => Some(Queue::opened(arena, handle)?),
             _ => None,
         };
+        let (meta, block) = slot.meta()?;
+        let size = match meta & HAS_BLOCK {
+            0 => 0,
+            _ => arena.place(block)?.size,
+        };
         let mut left = None;
         if let Some(letters) = letters {
             let (meta, block) = self.enclose(arena, me, guard, slot)?;
@@ -449,6 +459,7 @@ impl Queue {
         // The put noted another queue.
         self.note(arena, me, slot.ticket)?;
         slot.finish(owner)?;
+        self.take_bytes_off(arena, size)?;
         Ok(left)
     }
 

@@ -1,7 +1,7 @@
 //! Queues between processes.
 //!
 //! [`slot`] is the protocol of one message's place, [`segment`] a row of such places, [`queue`] the
-//! object that users see, with [`put`], [`get`], [`chain`], [`recover`] and [`joinable`] for its parts.
+//! object that users see, with [`put`], [`get`], [`chain`], [`room`], [`recover`] and [`joinable`] for its parts.
 //! `docs/queue.md` tells how they work together.
 
 #[cfg(not(loom))]
@@ -20,6 +20,8 @@ pub mod put;
 pub mod queue;
 #[cfg(not(loom))]
 pub mod recover;
+#[cfg(not(loom))]
+pub mod room;
 #[cfg(not(loom))]
 pub mod segment;
 pub mod slot;

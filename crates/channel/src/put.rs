@@ -4,6 +4,7 @@
 //! A claimed slot: recovery makes it a tombstone, or shows the message if it was whole. A shutdown that has
 //! begun: recovery goes on with it.
 
+use crate::get::Got;
 use crate::queue::{LAST, MOST_TURNS, Queue, SHUT, TAIL, TICKETS};
 use crate::segment::Segment;
 use crate::slot::{self, HAS_BLOCK, HAS_PINS, Look, Slot};
@@ -69,6 +70,12 @@ impl Queue {
         if matches!(message, Message::Inline { bytes, .. } if bytes.len() > slot::INLINE) {
             return Err(Error::State("a payload of this size needs a block".into()));
         }
+        // What another queue passes on has no choice.
+        let passed = matches!(message, Message::Passed { .. });
+        let bounded = !passed && self.is_tight();
+        if !bounded && matches!(message, Message::Block { .. }) && self.is_crowded(arena)? {
+            return self.refusal(arena);
+        }
         for _ in 0..MOST_TURNS {
             let ticket = tail.load(Acquire);
             if ticket >= TICKETS - 1 {
@@ -78,6 +85,9 @@ impl Queue {
             }
             let last = Segment::read(arena, arena.link(self.body + LAST)?)?;
             if ticket >= last.end() {
+                if !passed && self.is_crowded(arena)? {
+                    return self.refusal(arena);
+                }
                 self.grow(arena, me)?;
                 continue;
             }
@@ -95,15 +105,11 @@ impl Queue {
                 }
                 Look::Other => continue,
             };
-            // The head only grows, so a check that passes here stays true until the claim.
-            if self.most > 0 && !matches!(message, Message::Passed { .. }) {
-                let head = self.head(arena)?.min(ticket);
-                if ticket - head + self.returned(arena, head)? >= self.most {
-                    if tail.load(SeqCst) == ticket {
-                        return Ok(Put::Full);
-                    }
-                    continue;
+            if bounded && !(self.has_room(arena, ticket)?) {
+                if tail.load(SeqCst) == ticket {
+                    return Ok(Put::Full);
                 }
+                continue;
             }
             self.note(arena, me, ticket)?;
             if !slot.claim(seen, owner)? {
@@ -125,9 +131,32 @@ impl Queue {
             if arena.has_waiters(getters.at)? {
                 arena.wake_one(me, getters)?;
             }
+            if self.bytes > 0 {
+                // One taken message may have made room for many.
+                self.call_next_putter(arena, me)?;
+            }
             return Ok(Put::Done);
         }
         Err(Error::Corrupt("a put goes round in circles"))
+    }
+
+    /// Why there is no room.
+    fn refusal(&self, arena: &Arena) -> Result<Put> {
+        let shut = arena.map.word(self.body + SHUT)?.load(Acquire) != 0;
+        let tail = self.tail(arena)?;
+        Ok(if shut && self.nothing(arena, tail)? == Got::ShutDown {
+            Put::ShutDown
+        } else {
+            Put::Full
+        })
+    }
+
+    fn call_next_putter(&self, arena: &Arena, me: &Member) -> Result<()> {
+        let putters = self.putters(arena);
+        if arena.has_waiters(putters.at)? && self.is_writable(arena)? {
+            arena.wake_one(me, putters)?;
+        }
+        Ok(())
     }
 
     /// Writes a message into a claimed slot. A block is handed to the slot last: once the slot has it, the
@@ -168,9 +197,12 @@ impl Queue {
         let flags = HAS_BLOCK | if pins { HAS_PINS } else { 0 };
         slot.set_meta(meta | flags, block)?;
         let its = Side::held(self.handle.index, slot.ticket).with_pins(pins);
+        let size = arena.place(block)?.size;
+        self.add_bytes(arena, size)?;
         if arena.hand_over(block, from, its)? {
             Ok(())
         } else {
+            self.take_bytes_off(arena, size)?;
             Err(Error::Corrupt("a message's block is not its sender's"))
         }
     }

@@ -6,9 +6,11 @@
 //! +0    tail   ticket of the next put (a hint that anybody may advance)
 //! +128  head   ticket of the next get (likewise; never goes back)
 //! +256  low    version << 48 | lowest ticket behind the head that was given back, 0: none
+//! +320  held   bytes in the blocks of messages, see `room` · +328 checked  when they were counted last
 //! +384  first  oldest segment · +392 last  newest segment · +400 spare  segments to use again
 //! +408  most   bound on items, 0: none · +416 shut  1 when a shutdown has begun, 2 when the rest is dropped
 //! +424  mode … +472  of a queue that is joined: see `joinable`
+//! +480  bytes  bound on bytes, 0: none
 //! ```
 //!
 //! A put ([`crate::put`]) takes the ticket at `tail`, claims its slot, writes, publishes. A get
@@ -53,6 +55,7 @@ pub(crate) const FIRST: Offset = 384;
 pub(crate) const LAST: Offset = 392;
 pub(crate) const SPARE: Offset = 400;
 const MOST: Offset = 408;
+const BYTES: Offset = 480;
 pub(crate) const SHUT: Offset = 416;
 /// In `shut`: what is left, and what comes back, is dropped.
 pub(crate) const DROPS: u64 = 2;
@@ -74,6 +77,7 @@ pub struct Queue {
     pub handle: Handle,
     pub(crate) body: Offset,
     pub(crate) most: u64,
+    pub(crate) bytes: u64,
     pub(crate) policy: Option<Policy>,
 }
 
@@ -82,6 +86,8 @@ pub struct Queue {
 pub struct Options<'a> {
     /// Most items, 0: no bound.
     pub most: u64,
+    /// Bytes of memory that waiting items may take before a put has to wait, 0: no bound.
+    pub bytes: u64,
     /// The queue of that name is found, or made.
     pub name: Option<&'a str>,
     /// Ticket of the first put, 0: [`FIRST_TICKET`]. Tests go near the wraps of counters.
@@ -151,6 +157,9 @@ impl Queue {
         if self.most != options.most {
             return Ok(Some(format!("maxSize {}, not {}", self.most, options.most)));
         }
+        if self.bytes != options.bytes {
+            return Ok(Some(format!("maxBytes {}, not {}", self.bytes, options.bytes)));
+        }
         if let (Some(is), Some(wanted)) = (self.policy, options.policy) {
             if is.redeliver != wanted.redeliver {
                 return Ok(Some(format!(
@@ -193,6 +202,7 @@ impl Queue {
         }
         let body = arena.link(arena.layout.object(handle.index) + object::BODY)?;
         let most = arena.map.word(body + MOST)?.load(Relaxed);
+        let bytes = arena.map.word(body + BYTES)?.load(Relaxed);
         arena.map.word(body + BODY - 8)?;
         let policy = if kind == JOINABLE {
             Some(Policy::read(arena, body)?)
@@ -203,6 +213,7 @@ impl Queue {
             handle,
             body,
             most,
+            bytes,
             policy,
         })
     }
@@ -217,6 +228,12 @@ impl Queue {
     #[must_use]
     pub fn policy(&self) -> Option<Policy> {
         self.policy
+    }
+
+    /// The bound on bytes, 0: none.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Those who wait for a message.
@@ -290,19 +307,6 @@ impl Queue {
         Ok(false)
     }
 
-    /// True when a put would find room or the end: what a putter waits for.
-    ///
-    /// # Errors
-    /// `Corrupt`.
-    pub fn is_writable(&self, arena: &Arena) -> Result<bool> {
-        if self.most == 0 || arena.map.word(self.body + SHUT)?.load(Acquire) != 0 {
-            return Ok(true);
-        }
-        let head = self.head(arena)?;
-        let tail = arena.map.word(self.body + TAIL)?.load(SeqCst);
-        Ok(tail.saturating_sub(head) + self.returned(arena, head)? < self.most)
-    }
-
     /// Messages that wait behind the head: what dead consumers had, and what living ones gave back.
     pub(crate) fn returned(&self, arena: &Arena, head: u64) -> Result<u64> {
         let mut ticket = arena.map.word(self.body + LOW)?.load(Acquire) & (TICKETS - 1);
@@ -366,6 +370,7 @@ fn fill(arena: &Arena, me: &Member, index: u64, body: Offset, options: &Options<
         (TAIL, ticket),
         (HEAD, ticket),
         (MOST, options.most),
+        (BYTES, options.bytes),
         (FIRST, first),
         (LAST, first),
     ] {

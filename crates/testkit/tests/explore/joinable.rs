@@ -464,6 +464,7 @@ impl Scenario for Walks {
         // Segments of 31, 63 and 127 slots: one item in hand in the first, none in the second, one that came
         // back in the third, and no room for the next.
         let mut back = Vec::new();
+        let mut last = None;
         for k in 1..=31 + 63 + 127_u64 {
             put(arena, me, &queue, k);
             let (_, hand) = receive(arena, me, &queue).unwrap();
@@ -472,12 +473,15 @@ impl Scenario for Walks {
                 1 => back.push(hand),
                 2 => {}
                 200 => back.push(hand),
+                50 => last = Some(hand),
                 _ => assert!(queue.done(arena, me, &hand).unwrap()),
             }
         }
         for hand in back {
             assert!(queue.retry(arena, me, &hand).unwrap());
         }
+        // Only now the second segment is over: whoever needs a new one finds it.
+        assert!(queue.done(arena, me, &last.unwrap()).unwrap());
         // The first of them again: the next getter begins behind it.
         let (value, hand) = receive(arena, me, &queue).unwrap();
         assert_eq!(value, 1);
