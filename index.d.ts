@@ -324,12 +324,6 @@ export declare function queueCrowded(id: number): boolean
 /** Drops all that is in a queue; after a shutdown also what comes back later. */
 export declare function queueDrain(id: number): void
 
-/**
- * Takes the next message. A small one is copied to a receiving area: the result is
- * `kind * 2^32 + length`. Else -1 nothing, -2 ended, -3 fetch it by `receive`.
- */
-export declare function queueGet(id: number, area: number): number
-
 /** The handle of a queue: index and generation. */
 export declare function queueHandle(id: number): Array<number>
 
@@ -353,9 +347,6 @@ export declare function queueName(id: number): string | null
 
 /** Opens the queue of a handle; returns its id. */
 export declare function queueOpen(index: number, generation: number): number
-
-/** Puts the message in the first `length` bytes of a sending area. 0 done, 1 full, 2 shut down. */
-export declare function queuePut(id: number, kind: number, area: number, length: number): number
 
 /** Puts a message that waited for room, from a copy of its own. */
 export declare function queuePutBytes(id: number, kind: number, bytes: Uint8Array, blobs: Array<Uint8Array>, handles: Array<number>): number

@@ -3,9 +3,11 @@
  * that each of them wants.
  */
 
-import { OutOfMemoryError } from './errors.js'
-import { hand, ended, nothing, Put, send, take, Waiting } from './message.js'
+import { encode } from './codec/index.js'
+import { fromNative, OutOfMemoryError } from './errors.js'
+import { ended, nothing, Put, putInto, send, take, Waiting } from './message.js'
 import { call, native } from './native.js'
+import { extensionsOf } from './shipping.js'
 import { Line, notYet, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** What a user of the channel says when something cannot be done; each throws. */
@@ -46,13 +48,17 @@ export class Channel<S, R> {
   /** Tries to put; the message is kept for another try when there is no room. */
   #put(item: S): undefined | Waiting {
     const id = this.#id()
-    return send(item, this.#root, message => {
-      const put = call(() => hand(message,
-        (kind, area, length) => native.queuePut(id, kind, area, length),
-        (kind, area, length, blobs, handles) => native.queuePutLarge(id, kind, area, length, blobs, handles)))
-      if (put === Put.ShutDown) this.#refuse.putEnded()
-      return put === Put.Full ? new Waiting(message, item) : undefined
-    })
+    const message = encode(item, extensionsOf(), this.#root)
+    try {
+      const put = putInto(id, message)
+      if (put === Put.Done) return undefined
+      if (put === Put.Full) return new Waiting(message, item)
+    } catch (error) {
+      throw fromNative(error)
+    } finally {
+      message.release()
+    }
+    return this.#refuse.putEnded()
   }
 
   #retry(message: Waiting): undefined | typeof notYet {
@@ -75,7 +81,7 @@ export class Channel<S, R> {
         options.signal?.throwIfAborted()
       }
       const message = this.#putters.isBusy ? this.#copy(item) : this.#put(item)
-      if (message === undefined) return this.#putters.done()
+      if (message === undefined) return this.#putters.done(undefined)
       return this.#putters.wait(() => this.#retry(message), options, () => this.#refuse.full())
     } catch (error) {
       return Promise.reject(error)
@@ -96,7 +102,12 @@ export class Channel<S, R> {
   }
 
   #take(by: Taking, patient: boolean): unknown {
-    const item = call(() => by(this.#id(), patient))
+    let item: unknown
+    try {
+      item = by(this.#id(), patient)
+    } catch (error) {
+      throw fromNative(error)
+    }
     if (item === nothing) return notYet
     if (item === ended) return this.#refuse.getEnded()
     return item
@@ -117,13 +128,24 @@ export class Channel<S, R> {
 
   /** As get, with another way of taking. */
   take<T>(by: Taking, options?: WaitOptions): Promise<T> {
+    if (options === undefined && !this.#getters.isBusy) {
+      try {
+        const item = this.#take(by, true) as T | typeof notYet
+        if (item !== notYet) return this.#getters.done(item)
+      } catch (error) {
+        return Promise.reject(error)
+      }
+    }
     return this.#getters.wait(() => this.#take(by, true) as T | typeof notYet, options, () => this.#refuse.empty())
   }
 
   /** As getSync, with another way of taking. */
   takeSync<T>(by: Taking, options?: SyncWaitOptions): T {
+    const timeout = timeoutOf(options)
+    const first = this.#take(by, false) as T | typeof notYet
+    if (first !== notYet) return first
     const attempt = (): T | typeof notYet => this.#take(by, false) as T | typeof notYet
-    return waitSync(What.Getter, this.#id, attempt, timeoutOf(options), () => this.#refuse.empty())
+    return waitSync(What.Getter, this.#id, attempt, timeout, () => this.#refuse.empty())
   }
 
   /** True when a get would find a message or the end. */

@@ -4,9 +4,10 @@
 
 import { decode, encode, needsOf, type Message } from './codec/index.js'
 import { flat, pairs } from './handles.js'
-import { native, receiving } from './native.js'
+import { bare, native, receiving } from './native.js'
 import { extensionsOf } from './shipping.js'
 import { preload } from './target/index.js'
+import { isLong } from './waiting.js'
 
 /** Results of a put. */
 export const Put = { Done: 0, Full: 1, ShutDown: 2 } as const
@@ -17,17 +18,6 @@ export const Got = { Nothing: -1, Ended: -2, Large: -3 } as const
 export const nothing: unique symbol = Symbol('nothing')
 /** Nothing is there and nothing will come. */
 export const ended: unique symbol = Symbol('ended')
-
-/** Hands an encoded message to `plain`, or to `large` when buffers or handles travel beside its bytes. */
-export function hand<T>(
-  message: Message,
-  plain: (kind: number, area: number, length: number) => T,
-  large: (kind: number, area: number, length: number, blobs: Uint8Array[], handles: number[]) => T,
-): T {
-  return message.blobs.length === 0 && message.handles.length === 0
-    ? plain(message.kind, message.area, message.length)
-    : large(message.kind, message.area, message.length, [...message.blobs], flat(message.handles))
-}
 
 /** A message that waits for room: a copy, for the scratch area is needed by others. */
 export class Waiting {
@@ -51,6 +41,18 @@ export class Waiting {
   }
 }
 
+/** Puts an encoded message into a queue: one of {@link Put}. */
+export function putInto(queue: number, message: Message): number {
+  return message.blobs.length === 0 && message.handles.length === 0
+    ? bare.queuePut(queue, message.kind, message.area, message.length)
+    : putLarge(queue, message)
+}
+
+function putLarge(queue: number, { kind, area, length, blobs, handles }: Message): number {
+  isLong()
+  return native.queuePutLarge(queue, kind, area, length, [...blobs], flat(handles))
+}
+
 /** Encodes a value and hands it on; the scratch area is given back whatever happens. */
 export function send<T>(value: unknown, root: string, to: (message: Message) => T): T {
   const message = encode(value, extensionsOf(), root)
@@ -62,6 +64,7 @@ export function send<T>(value: unknown, root: string, to: (message: Message) => 
 }
 
 const TWO_32 = 2 ** 32
+const none: readonly never[] = []
 let depth = 0
 
 /**
@@ -71,7 +74,7 @@ let depth = 0
  * @param patient A message whose functions refer to modules that are not loaded here gives a promise; else they are
  * loaded synchronously, which not every module allows.
  */
-export function take(queue: number, patient: boolean, get = native.queueGet): unknown {
+export function take(queue: number, patient: boolean, get = bare.queueGet): unknown {
   const mine = depth
   const area = receiving(mine)
   const got = get(queue, mine)
@@ -83,18 +86,19 @@ export function take(queue: number, patient: boolean, get = native.queueGet): un
       const loading = modules.length > 0 ? preload(modules) : undefined
       if (loading !== undefined) {
         const copy = Buffer.from(area.subarray(0, length))
-        return loading.then(() => decode(kind, copy, 0, length, [], [], extensionsOf()))
+        return loading.then(() => decode(kind, copy, 0, length, none, none, extensionsOf()))
       }
     }
     depth = mine + 1
     try {
-      return decode(kind, area, 0, length, [], [], extensionsOf())
+      return decode(kind, area, 0, length, none, none, extensionsOf())
     } finally {
       depth = mine
     }
   }
   if (got === Got.Nothing) return nothing
   if (got === Got.Ended) return ended
+  isLong()
   const received = native.receive()
   const loading = patient ? preload(needs(received, false)) : undefined
   return loading === undefined ? read(received, false) : loading.then(() => read(received, false))
@@ -117,7 +121,7 @@ export function read(received: Received, prefixed: boolean): unknown {
 }
 
 /** URLs of the modules that a message needs before it can be read. */
-export function needs(received: Received, prefixed: boolean): string[] {
+export function needs(received: Received, prefixed: boolean): readonly string[] {
   const { kind, bytes } = unwrap(received, prefixed)
   return needsOf(kind, bytes, 0, bytes.length)
 }

@@ -23,13 +23,17 @@ export const native = loadNative()
 
 /** Calls without the cost of the generated ones: numbers in, a number out. */
 export interface Bare {
-  lockTry(id: number): number
-  lockReleaseTurn(id: number, turn: number): number
-  rlockTry(id: number, context: number): number
-  semaphoreTry(id: number): number
-  semaphoreRelease(id: number, own: number): number
-  semaphoreValue(id: number): number
-  eventIsSet(id: number): number
+  /** Puts the message in the first `length` bytes of a sending area: 0 done, 1 full, 2 shut down. */
+  queuePut: (id: number, kind: number, area: number, length: number) => number
+  /** A small message is copied to a receiving area: `kind * 2^32 + length`. Else -1 nothing, -2 ended, -3 fetch it by `receive`. */
+  queueGet: (id: number, area: number) => number
+  lockTry: (id: number) => number
+  lockReleaseTurn: (id: number, turn: number) => number
+  rlockTry: (id: number, context: number) => number
+  semaphoreTry: (id: number) => number
+  semaphoreRelease: (id: number, own: number) => number
+  semaphoreValue: (id: number) => number
+  eventIsSet: (id: number) => number
 }
 export const bare = native.bareCalls() as unknown as Bare
 

@@ -8,7 +8,8 @@ import { debuglog, inspect } from 'node:util'
 import { children, currentRecord, setCurrent, settings, type ParentInfo } from './children.js'
 import { ClosedError, SerializationError, StateError } from './errors.js'
 import { programFor, type Stdio } from './launch.js'
-import { hand, send } from './message.js'
+import { flat } from './handles.js'
+import { send } from './message.js'
 import { call, isMainThread, join, native } from './native.js'
 import { Line, notYet, readiness, timeoutOf, waitSync, What, type Readiness, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 import { addEntries, entryUrls, privatesAgainst } from './target/index.js'
@@ -269,9 +270,8 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
       target: targetOf(options.target),
       args: [...options.args ?? []],
     }
-    const started = send(boot, '', message => call(() => hand(message,
-      (kind, area, length) => native.processStart(program, kind, area, length, [], []),
-      (kind, area, length, blobs, handles) => native.processStart(program, kind, area, length, blobs, handles))))
+    const started = send(boot, '', ({ kind, area, length, blobs, handles }) =>
+      call(() => native.processStart(program, kind, area, length, [...blobs], flat(handles))))
     this.#state.key = started.key
     this.#state.pid = started.pid
     // The target and its arguments are the child's now.

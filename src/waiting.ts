@@ -152,25 +152,42 @@ function listen(): void {
 
 /** A millisecond's worth of operations may finish in the turn that began them. */
 const TURN = 1
-let turnBegan = 0
+const LONGEST_STRIDE = 64
 let inTurn = false
-let operations = 0
+let isOver = false
+let turnBegan = 0
+/** The clock costs as much as an operation: it is looked at so many operations apart that they take about an eighth of a turn. */
+let stride = 1
+let untilLook = 0
+let lookedAt = 0
 
 function isTurnOver(): boolean {
   if (!inTurn) {
     inTurn = true
-    operations = 0
-    turnBegan = performance.now()
-    setImmediate(() => { inTurn = false })
+    isOver = false
+    turnBegan = lookedAt = performance.now()
+    untilLook = stride
+    setImmediate(endTurn)
     return false
   }
-  // The clock costs as much as an operation: look at it now and then.
-  operations += 1
-  return operations % 8 === 0 ? performance.now() - turnBegan > TURN : over()
+  if (isOver) return true
+  untilLook -= 1
+  if (untilLook > 0) return false
+  const now = performance.now()
+  stride = Math.max(1, Math.min(LONGEST_STRIDE, Math.floor(stride * TURN / 8 / Math.max(now - lookedAt, 0.001))))
+  untilLook = stride
+  lookedAt = now
+  isOver = now - turnBegan > TURN
+  return isOver
 }
 
-function over(): boolean {
-  return operations > 64 && performance.now() - turnBegan > TURN
+function endTurn(): void {
+  inTurn = false
+}
+
+/** Says that the operation at hand takes long by itself: the clock is looked at after it. */
+export function isLong(): void {
+  untilLook = 0
 }
 
 /** How a line begins and ends the one wait that stands for it. */
@@ -218,8 +235,8 @@ export class Line {
   }
 
   /** What an operation returns that needed no wait. */
-  done(): Promise<void> {
-    return isTurnOver() ? new Promise(resolve => { setImmediate(resolve) }) : Promise.resolve()
+  done<T>(result: T): Promise<T> {
+    return isTurnOver() ? new Promise(resolve => { setImmediate(resolve, result) }) : Promise.resolve(result)
   }
 
   /**
@@ -234,9 +251,7 @@ export class Line {
       options?.signal?.throwIfAborted()
       if (!this.isBusy || timeout <= 0) {
         const result = attempt()
-        if (result !== notYet) {
-          return isTurnOver() ? new Promise(resolve => { setImmediate(resolve, result) }) : Promise.resolve(result)
-        }
+        if (result !== notYet) return this.done(result)
         if (timeout <= 0) return Promise.resolve(late())
       }
     } catch (error) {

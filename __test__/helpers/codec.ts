@@ -25,4 +25,4 @@ export function fromBytes({ kind, bytes, blobs, handles }: Copied, extensions?: 
 }
 
 export const copy = (value: unknown, extensions?: Extensions): unknown => fromBytes(toBytes(value, extensions), extensions)
-export const needs = ({ kind, bytes }: Copied): string[] => needsOf(kind, bytes)
+export const needs = ({ kind, bytes }: Copied): readonly string[] => needsOf(kind, bytes)

@@ -19,6 +19,7 @@ const { Hole: HOLE, SparseRest: SPARSE_REST } = Tag
 const PENDING = Symbol('pending')
 /** In the place of an instance whose class is being read. */
 const COMING = Symbol('coming')
+const nothingMore: Extensions = {}
 const nothing: readonly never[] = []
 const empty = Buffer.alloc(0)
 const noView = new DataView(new ArrayBuffer(0))
@@ -92,6 +93,7 @@ export class Decoder implements ShapeReader {
     // A new array costs a few words, setting the length of one a call into the engine.
     this.handles = nothing
     this.blobs = nothing
+    this.extensions = nothingMore
     if (this.places.length > 0) this.places = []
     if (this.shapes.length > 0) this.shapes = []
     if (this.buffers.length > 0) {

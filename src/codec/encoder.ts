@@ -22,6 +22,7 @@ const LINEAR = 12
 /** Counts messages, so that a shape knows whether its number is of this one. */
 let messages = 0
 const firstShape: WriteShape = { keys: [], block: null, message: 0, id: 0, next: null }
+const nothingMore: Extensions = {}
 const noBytes: readonly Uint8Array[] = []
 
 /** What the modules of Node begin with that do not begin with a function: worker_threads, tls, constants. */
@@ -86,6 +87,8 @@ export class Encoder extends Writer {
   reset(): void {
     if (this.blobs.length > 0) this.blobs = noBytes as Uint8Array[]
     if (this.handles.length > 0) this.handles = []
+    // They know the functions of the message.
+    this.extensions = nothingMore
     shrink(this.memory)
   }
 

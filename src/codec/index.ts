@@ -115,8 +115,8 @@ export function decode(
 }
 
 /** URLs of the modules that must be loaded before the message is decoded: those that its functions refer to. */
-export function needsOf(kind: number, bytes: Buffer, start = 0, end = bytes.length): string[] {
-  if (kind < Kind.Graph || (kind & Flag.Needs) === 0) return []
+export function needsOf(kind: number, bytes: Buffer, start = 0, end = bytes.length): readonly string[] {
+  if (kind < Kind.Graph || (kind & Flag.Needs) === 0) return nothing
   const decoder = new Decoder()
   try {
     decoder.open(bytes, start, end)

@@ -6,6 +6,7 @@
 use crate::failure::{Fail, Result, fail, node, state};
 use crate::isolate::{Isolate, isolate};
 use crate::lock::{NOT, number};
+use crate::queue;
 use crate::shared::Shared;
 use napi::bindgen_prelude::*;
 use napi::sys;
@@ -24,19 +25,39 @@ thread_local! {
 
 /// Runs `body` with the arguments of a call, all of which are whole numbers.
 #[inline]
-fn run<const N: usize>(
+fn run<const N: usize, T: Number>(
     env: sys::napi_env,
     info: sys::napi_callback_info,
-    body: impl FnOnce(&Isolate, [u32; N]) -> Result<i32>,
+    body: impl FnOnce(&Isolate, [u32; N]) -> Result<T>,
 ) -> sys::napi_value {
     match arguments(env, info).and_then(|numbers| with_isolate(env, |isolate| body(isolate, numbers))) {
-        Ok(result) => {
-            let mut value = ptr::null_mut();
-            // SAFETY: called by JavaScript in this environment.
-            let _ = unsafe { sys::napi_create_int32(env, result, &raw mut value) };
-            value
-        }
+        Ok(result) => result.into_value(env),
         Err(error) => throw(env, &error),
+    }
+}
+
+/// What a call returns.
+trait Number {
+    fn into_value(self, env: sys::napi_env) -> sys::napi_value;
+}
+
+impl Number for i32 {
+    #[inline]
+    fn into_value(self, env: sys::napi_env) -> sys::napi_value {
+        let mut value = ptr::null_mut();
+        // SAFETY: called by JavaScript in this environment.
+        let _ = unsafe { sys::napi_create_int32(env, self, &raw mut value) };
+        value
+    }
+}
+
+impl Number for f64 {
+    #[inline]
+    fn into_value(self, env: sys::napi_env) -> sys::napi_value {
+        let mut value = ptr::null_mut();
+        // SAFETY: called by JavaScript in this environment.
+        let _ = unsafe { sys::napi_create_double(env, self, &raw mut value) };
+        value
     }
 }
 
@@ -150,7 +171,21 @@ unsafe extern "C" fn event_is_set(env: sys::napi_env, info: sys::napi_callback_i
     })
 }
 
+/// Puts a message into a queue: see [`queue::put`].
+unsafe extern "C" fn queue_put(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    run(env, info, |isolate, [id, kind, area, length]| {
+        queue::put(isolate, id, kind as u8, area, length)
+    })
+}
+
+/// Takes a message from a queue: see [`queue::get`].
+unsafe extern "C" fn queue_get(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    run(env, info, |isolate, [id, area]| queue::get(isolate, id, area))
+}
+
 const CALLS: &[(&str, Call)] = &[
+    ("queuePut", queue_put),
+    ("queueGet", queue_get),
     ("lockTry", lock_try),
     ("rlockTry", rlock_try),
     ("lockReleaseTurn", lock_release),

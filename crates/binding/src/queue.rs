@@ -3,7 +3,7 @@
 //! Message bytes cross through scratch areas that both sides see; numbers in, numbers out.
 
 use crate::failure::{Result, fail, state};
-use crate::isolate::isolate;
+use crate::isolate::{Isolate, isolate};
 use crate::received::{self, Received};
 use napi::Env;
 use napi::bindgen_prelude::*;
@@ -115,16 +115,15 @@ pub fn queue_name(env: &Env, id: u32) -> Result<Option<String>> {
 }
 
 /// Puts the message in the first `length` bytes of a sending area. 0 done, 1 full, 2 shut down.
-#[napi]
-pub fn queue_put(env: &Env, id: u32, kind: u8, area: u32, length: u32) -> Result<i32> {
-    let isolate = isolate(env)?;
+#[inline]
+pub fn put(isolate: &Isolate, id: u32, kind: u8, area: u32, length: u32) -> Result<i32> {
     let queue = isolate.queue(id)?;
     let bytes = isolate.sent(area, length)?;
     if bytes.len() <= INLINE {
         let put = queue.try_put(isolate.arena, &isolate.me, Message::Inline { kind, bytes });
         return put.map(outcome).map_err(fail);
     }
-    put_block(&isolate, &queue, kind, bytes, &[], &[])
+    put_block(isolate, &queue, kind, bytes, &[], &[])
 }
 
 /// The same for a message with large buffers or handles (pairs of index and generation) beside it.
@@ -191,7 +190,7 @@ pub fn object_kind(env: &Env, index: u32, generation: u32) -> Result<u32> {
 }
 
 fn put_block(
-    isolate: &crate::isolate::Isolate,
+    isolate: &Isolate,
     queue: &Queue,
     kind: u8,
     bytes: &[u8],
@@ -218,9 +217,8 @@ fn put_block(
 
 /// Takes the next message. A small one is copied to a receiving area: the result is
 /// `kind * 2^32 + length`. Else -1 nothing, -2 ended, -3 fetch it by `receive`.
-#[napi]
-pub fn queue_get(env: &Env, id: u32, area: u32) -> Result<f64> {
-    let isolate = isolate(env)?;
+#[inline]
+pub fn get(isolate: &Isolate, id: u32, area: u32) -> Result<f64> {
     let queue = isolate.queue(id)?;
     let mut buffer = [0; INLINE];
     match queue
@@ -238,7 +236,7 @@ pub fn queue_get(env: &Env, id: u32, area: u32) -> Result<f64> {
         }
         Got::Message(message) => {
             let area = isolate.receiving(area)?;
-            if let Some(len) = received::copy_plain(&isolate, &message, area)? {
+            if let Some(len) = received::copy_plain(isolate, &message, area)? {
                 return Ok(f64::from(message.kind) * TWO_32 + len as f64);
             }
             received::keep(message);
