@@ -166,7 +166,7 @@ if (isWanted('many')) {
 if (isWanted('sync')) {
   const queue = new Queue()
   const pairs = 200_000
-  const id = native.queueCreate(1, 0, null)
+  const id = native.queueCreate(1, 0, 0, null)
   // Once, so that there is an area to send from.
   queue.putSync(1)
   queue.getSync()
