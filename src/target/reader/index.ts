@@ -6,7 +6,7 @@
 
 import type { AnyNode, Program } from 'acorn'
 import type { FunctionNode } from '../syntax.js'
-import { node, type FunctionType } from './expressions.js'
+import { node, type FunctionType } from './operands.js'
 import { skipBody, skipParameters, UnreadableError } from './skip.js'
 import { Statements } from './statements.js'
 import { Kind } from './tokens.js'

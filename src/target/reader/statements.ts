@@ -1,7 +1,8 @@
 /** Reads statements and declarations into the nodes of ESTree; see {@link Expressions}. */
 
 import type { AnyNode } from 'acorn'
-import { Expressions, node } from './expressions.js'
+import { Expressions } from './expressions.js'
+import { node } from './operands.js'
 import { Kind } from './tokens.js'
 
 export abstract class Statements extends Expressions {
