@@ -166,7 +166,11 @@ function releaseSoon(): void {
   isReleasing = true
   queueMicrotask(() => {
     isReleasing = false
-    ask('Runtime.releaseObjectGroup', { objectGroup: GROUP })
+    try {
+      ask('Runtime.releaseObjectGroup', { objectGroup: GROUP })
+    } catch {
+      // The inspector is gone, and what it kept with it: nobody could be told of it here.
+    }
   })
 }
 
