@@ -306,7 +306,6 @@ export class Line {
         else leave(() => { resolve(late()) })
       }
       signal?.addEventListener('abort', onAbort, { once: true })
-      if (timeout !== Infinity) tick()
       this.#entries.add(entry)
       try {
         this.#begin()
@@ -315,6 +314,8 @@ export class Line {
         return
       }
       this.advance()
+      // Last: on a crowded machine a short timeout may be over by now, and then it must have stood in line to leave it.
+      if (timeout !== Infinity && this.#entries.has(entry)) tick()
     })
   }
 
