@@ -183,14 +183,16 @@ impl Family {
     }
 }
 
+/// What objects a family under test has.
+#[must_use]
+pub fn kinds() -> Vec<(usize, &'static dyn polyproc_arena::object::Kind)> {
+    let queues: [(usize, &dyn polyproc_arena::object::Kind); 2] =
+        [(KIND, &QueueKind), (JOINABLE, &QueueKind)];
+    queues.into_iter().chain(polyproc_sync::KINDS).collect()
+}
+
 fn join(map: Map, layout: Layout) -> Arena {
-    let arena = Arena::over(
-        map,
-        layout,
-        1,
-        None,
-        &[(KIND, &QueueKind), (JOINABLE, &QueueKind)],
-    );
+    let arena = Arena::over(map, layout, 1, None, &kinds());
     let pid = std::process::id();
     let name = process::claim(&arena, Phase::Starting, pid, 0)
         .and_then(|name| {

@@ -7,6 +7,7 @@
 //! - [`points_run`]: in a victim, the hook that records points or raises a signal at one;
 //! - [`operations`]: what a victim does, and what may be in the queue afterwards;
 //! - [`hands`]: the same of queues that are joined;
+//! - [`sync_rounds`]: the same of locks, semaphores, conditions, events and barriers;
 //! - [`survivor`]: a process that works on, and answers questions over its pipes;
 //! - [`roles`]: what other actors do;
 //! - [`harness`]: in the test, victims and survivors as they are started and asked.
@@ -22,3 +23,4 @@ pub mod points_run;
 pub mod roles;
 pub mod scribble;
 pub mod survivor;
+pub mod sync_rounds;

@@ -80,7 +80,8 @@ pub struct Operation {
     pub on: On,
 }
 
-const PLAIN: Operation = Operation {
+/// Nothing in particular.
+pub(crate) const PLAIN: Operation = Operation {
     name: "",
     before: 3,
     prepared: 0,
@@ -199,7 +200,8 @@ pub const ALL: &[Operation] = &[
 /// The operation of a name.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Operation> {
-    ALL.iter().find(|operation| operation.name == name)
+    let mut all = ALL.iter().chain(crate::sync_rounds::ALL);
+    all.find(|operation| operation.name == name)
 }
 
 /// Puts a value in one of the shapes.
@@ -278,6 +280,9 @@ pub fn prepare<'a>(
     round: u64,
     actor: &'a dyn Fn(&str) -> Result<()>,
 ) -> Result<Step<'a>> {
+    if operation.name.starts_with("sync-") {
+        return crate::sync_rounds::prepare(operation.name, arena, me, round);
+    }
     let queue = move |name: &str, most: u64| Queue::create(arena, me, most, Some(&format!("{name}{round}")));
     let private = move || Queue::create(arena, me, 0, None);
     let t = queue("t", 0)?;

@@ -19,9 +19,10 @@
 use polyproc_arena::attach::{Family, Limits, VARIABLE};
 use polyproc_arena::{Arena, Error, Member, Result};
 use polyproc_channel::envelope;
-use polyproc_channel::queue::{JOINABLE, KIND, Queue, QueueKind};
+use polyproc_channel::queue::Queue;
 use polyproc_process::{ExitStatus, SpawnRequest, Stdio};
 use polyproc_sys::{proc_info, signal};
+use polyproc_testkit::family::kinds;
 use polyproc_testkit::operations::{self, Operation, Shape};
 use polyproc_testkit::points_run::{self, KILL, Spot};
 use polyproc_testkit::{roles, survivor};
@@ -77,11 +78,7 @@ fn parsed(word: &str) -> u64 {
 
 fn join(child: Option<u64>) -> Result<(&'static Arena, Member)> {
     let variable = std::env::var(VARIABLE).map_err(|_| Error::State(format!("{VARIABLE} is not set")))?;
-    Family::find(Some(&variable))?.join(
-        Limits::default(),
-        child,
-        &[(KIND, &QueueKind), (JOINABLE, &QueueKind)],
-    )
+    Family::find(Some(&variable))?.join(Limits::default(), child, &kinds())
 }
 
 fn hook(spot: &str, signal: i32) -> Result<()> {
