@@ -245,6 +245,21 @@ export interface LostItems {
   mayBeKnown: boolean
 }
 
+/** `n` zeroed bytes of shared memory. */
+export declare function memoryAllocate(bytes: number): Piece
+
+/**
+ * Takes a buffer of shared memory away from JavaScript: its length is 0 from here on. The memory is let go of when the
+ * engine says that the buffer is gone, in the next turn of the event loop.
+ */
+export declare function memoryDetach(buffer: ArrayBuffer): void
+
+/** The piece of memory of a handle, held once more. */
+export declare function memoryOpen(index: number, generation: number): Piece
+
+/** Lets go at once of a piece whose number is given (the last element of its `handle`), and takes it away from JavaScript. */
+export declare function memoryRelease(buffer: ArrayBuffer, number: number): void
+
 /** Figures of the shared memory. */
 export interface MemoryUsage {
   maxBytes: number
@@ -259,6 +274,12 @@ export declare function objectKind(index: number, generation: number): number
 
 /** Sets the function that is called when a wait must look. */
 export declare function onCall(listener: () => void): void
+
+/** A piece of memory that JavaScript sees. */
+export interface Piece {
+  buffer: ArrayBuffer
+  handle: Array<number>
+}
 
 /** Lets go of an end. */
 export declare function pipeClose(id: number): void

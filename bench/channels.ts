@@ -4,13 +4,13 @@
  * five rounds.
  *
  *   npm run bench -- channels
- *   npm run bench -- channels objects trips      only some: objects, many, sync, crowd, trips, asleep, bytes
+ *   npm run bench -- channels objects trips      only some: objects, many, sync, crowd, trips, asleep, bytes, allocate
  */
 
 import { execFileSync, spawn, type ChildProcess, type SerializationType } from 'node:child_process'
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import { Process, Queue } from 'polyproc'
+import { allocate, free, Process, Queue } from 'polyproc'
 import { bare as calls, native } from '#src/native.js'
 
 const ROUNDS = 5
@@ -377,6 +377,31 @@ if (isWanted('bytes')) {
     row('', figures['ours']!, 'postMessage', figures['posted']!, 'GB/s', true, '5×')
     row('', figures['ours']!, 'Python Pipe', figures['python']!, 'GB/s', true, '4×')
   }
+}
+
+/** Microseconds to put a message and get it again, the median of many; `make` makes one. */
+async function handOver(make: () => Uint8Array): Promise<number> {
+  const queue = new Queue<Uint8Array>()
+  const times: number[] = []
+  for (let n = 0; n < 120; n += 1) {
+    const bytes = make()
+    // What the engine does about so much memory at once is done in between.
+    await pause(3)
+    const begun = performance.now()
+    await queue.put(bytes)
+    const got = await queue.get()
+    if (n >= 20) times.push((performance.now() - begun) * 1000)
+    free(got)
+  }
+  queue.close()
+  return median(times)
+}
+
+if (isWanted('allocate')) {
+  const { large, small } = await inTurns({
+    large: () => handOver(() => allocate(64 << 20)), small: () => handOver(() => new Uint8Array(64)),
+  }) as Record<'large' | 'small', number>
+  row('64 MB by allocate', large, 'a message of 64 bytes', small, 'µs', false, '0.33×')
 }
 
 console.log('| case | polyproc | peer | ratio | at least |\n|---|---|---|---|---|')

@@ -10,6 +10,7 @@ export {
   StateError, TimeoutError, WorkerLostError,
 } from './errors.js'
 export { fromToken, toToken } from './handles.js'
+export { allocate, free } from './memory.js'
 export { configure, memoryUsage, type Configuration } from './native.js'
 export {
   activeChildren, cpuCount, currentProcess, isMainProcess, parentProcess, Process, type ModuleTarget, type ProcessOptions,

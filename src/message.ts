@@ -5,6 +5,7 @@
 import { decode, encode, needsOf, type Message } from './codec/index.js'
 import { flat, pairs } from './handles.js'
 import { bare, native, receiving } from './native.js'
+import { noteReceived, surrender } from './memory.js'
 import { extensionsOf } from './shipping.js'
 import { preload } from './target/index.js'
 import { isLong } from './waiting.js'
@@ -25,6 +26,7 @@ export class Waiting {
   readonly #bytes: Buffer
   readonly #blobs: Uint8Array[]
   readonly #handles: number[]
+  readonly #pieces: readonly ArrayBuffer[]
   /** Keeps the objects open whose handles are in the message. */
   readonly value: unknown
 
@@ -33,11 +35,14 @@ export class Waiting {
     this.#bytes = Buffer.from(message.bytes.subarray(0, message.length))
     this.#blobs = message.blobs.map(blob => new Uint8Array(blob))
     this.#handles = flat(message.handles)
+    this.#pieces = message.pieces
     this.value = message.handles.length > 0 ? value : undefined
   }
 
   put(queue: number): number {
-    return native.queuePutBytes(queue, this.#kind, this.#bytes, this.#blobs, this.#handles)
+    const put = native.queuePutBytes(queue, this.#kind, this.#bytes, this.#blobs, this.#handles)
+    if (put === Put.Done) surrender(this.#pieces)
+    return put
   }
 }
 
@@ -48,9 +53,11 @@ export function putInto(queue: number, message: Message): number {
     : putLarge(queue, message)
 }
 
-function putLarge(queue: number, { kind, area, length, blobs, handles }: Message): number {
+function putLarge(queue: number, { kind, area, length, blobs, handles, pieces }: Message): number {
   isLong()
-  return native.queuePutLarge(queue, kind, area, length, [...blobs], flat(handles))
+  const put = native.queuePutLarge(queue, kind, area, length, [...blobs], flat(handles))
+  if (put === Put.Done && pieces.length > 0) surrender(pieces)
+  return put
 }
 
 /** Encodes a value and hands it on; the scratch area is given back whatever happens. */
@@ -113,6 +120,7 @@ export function read(received: Received, prefixed: boolean): unknown {
   depth = mine + 1
   try {
     const { kind, bytes } = unwrap(received, prefixed)
+    noteReceived(received.blobs)
     return decode(kind, bytes, 0, bytes.length, pairs(received.handles), received.blobs, extensionsOf())
   } finally {
     depth = mine

@@ -9,6 +9,7 @@ import { children, currentRecord, setCurrent, settings, type ParentInfo } from '
 import { ClosedError, SerializationError, StateError } from './errors.js'
 import { programFor, type Stdio } from './launch.js'
 import { flat } from './handles.js'
+import { surrender } from './memory.js'
 import { send } from './message.js'
 import { call, isMainThread, join, native } from './native.js'
 import { Line, notYet, readiness, timeoutOf, waitSync, What, type Readiness, type SyncWaitOptions, type WaitOptions } from './waiting.js'
@@ -270,8 +271,11 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
       target: targetOf(options.target),
       args: [...options.args ?? []],
     }
-    const started = send(boot, '', ({ kind, area, length, blobs, handles }) =>
-      call(() => native.processStart(program, kind, area, length, [...blobs], flat(handles))))
+    const started = send(boot, '', ({ kind, area, length, blobs, handles, pieces }) => {
+      const child = call(() => native.processStart(program, kind, area, length, [...blobs], flat(handles)))
+      surrender(pieces)
+      return child
+    })
     this.#state.key = started.key
     this.#state.pid = started.pid
     // The target and its arguments are the child's now.

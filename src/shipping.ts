@@ -4,6 +4,7 @@
 
 import type { Extensions, FunctionDescription, FunctionExtension } from './codec/index.js'
 import { handleExtension, isShareable } from './handles.js'
+import { memoryExtension } from './memory.js'
 import { Arrival, describeNamed, instances, setIsHandle, Shipment } from './target/index.js'
 
 setIsHandle(isShareable)
@@ -36,5 +37,5 @@ class Functions implements FunctionExtension {
 
 /** For one message, in either direction. */
 export function extensionsOf(): Extensions {
-  return { handle: handleExtension, fn: new Functions(), instance: instances }
+  return { handle: handleExtension, fn: new Functions(), instance: instances, memory: memoryExtension }
 }

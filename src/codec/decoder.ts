@@ -344,6 +344,11 @@ export class Decoder implements ShapeReader {
         const blob = this.blobs[this.readVaruint()]
         if (blob === undefined) throw new MalformedError('a buffer is missing')
         this.buffers.push(blob)
+      } else if (entry === BufferEntry.Memory) {
+        const handle = this.handles[this.readVaruint()]
+        const { memory } = this.extensions
+        if (handle === undefined || memory === undefined) throw new MalformedError('a piece of memory is missing')
+        this.buffers.push(memory.open(handle))
       } else {
         const max = entry === BufferEntry.Resizable ? this.readVaruint() : -1
         const length = this.readCount(1)

@@ -24,6 +24,7 @@ let messages = 0
 const firstShape: WriteShape = { keys: [], block: null, message: 0, id: 0, next: null }
 const nothingMore: Extensions = {}
 const noBytes: readonly Uint8Array[] = []
+const noPieces: readonly ArrayBuffer[] = []
 
 /** What the modules of Node begin with that do not begin with a function: worker_threads, tls, constants. */
 const MODULE_STARTS: ReadonlySet<string> = new Set(['isMainThread', 'CLIENT_RENEG_LIMIT', 'RTLD_LAZY'])
@@ -35,6 +36,7 @@ export class Encoder extends Writer {
   /** Large buffers, to stand beside the message in this order; the native part copies them. */
   blobs: Uint8Array[] = noBytes as Uint8Array[]
   handles: unknown[] = []
+  pieces: ArrayBuffer[] = noPieces as ArrayBuffer[]
   extensions!: Extensions
 
   private readonly seen = new Array<unknown>(LINEAR).fill(null)
@@ -87,6 +89,7 @@ export class Encoder extends Writer {
   reset(): void {
     if (this.blobs.length > 0) this.blobs = noBytes as Uint8Array[]
     if (this.handles.length > 0) this.handles = []
+    if (this.pieces.length > 0) this.pieces = noPieces as ArrayBuffer[]
     // They know the functions of the message.
     this.extensions = nothingMore
     shrink(this.memory)
@@ -125,6 +128,7 @@ export class Encoder extends Writer {
     const buffer = isView ? value.buffer : value
     const prototype = Object.getPrototypeOf(value) as object
     if (!(buffer instanceof ArrayBuffer) || isResizable(buffer)) return false
+    if (this.extensions.memory?.handleOf(buffer) !== undefined) return false
     const type = isView ? viewTypes.findIndex(entry => entry.prototype === prototype) : prototype === ArrayBuffer.prototype ? 0 : -1
     if (type < 0 || isDetached(buffer)) return false
     const bytes = isView ? new Uint8Array(buffer, value.byteOffset, value.byteLength) : new Uint8Array(buffer)
@@ -404,7 +408,15 @@ export class Encoder extends Writer {
     for (const stretch of stretches) {
       this.reserve(0)
       const bytes = new Uint8Array(stretch.buffer, stretch.start, stretch.end - stretch.start)
-      if (stretch.alias >= 0) {
+      const memory = this.extensions.memory?.handleOf(stretch.buffer)
+      if (memory !== undefined) {
+        if (this.pieces.length === 0) this.pieces = []
+        this.pieces.push(stretch.buffer)
+        this.bytes[this.at++] = BufferEntry.Memory
+        // Of the whole buffer.
+        this.writeVaruint(0)
+        this.writeVaruint(this.handles.push(memory) - 1)
+      } else if (stretch.alias >= 0) {
         this.bytes[this.at++] = BufferEntry.Alias
         // The one that took this one over may have been taken over since.
         let home = stretch.alias

@@ -52,9 +52,18 @@ export interface InstanceExtension {
   classOf(value: object, constructor: unknown): ((...args: never) => unknown) | string
 }
 
+/** Memory that is handed over instead of copied. */
+export interface MemoryExtension {
+  /** What stands for the memory of a buffer in the message's table of handles; undefined for any other buffer. */
+  handleOf(buffer: ArrayBuffer): unknown
+  /** The buffer at the other end. */
+  open(entry: unknown): ArrayBuffer
+}
+
 /** What the codec is given beside the values. Each part that is missing refuses its kind of value. */
 export interface Extensions {
   handle?: HandleExtension | undefined
   fn?: FunctionExtension | undefined
   instance?: InstanceExtension | undefined
+  memory?: MemoryExtension | undefined
 }

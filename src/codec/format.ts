@@ -109,7 +109,7 @@ export const Tag = {
 } as const
 
 /** Kinds of entry in the table of buffers. */
-export const BufferEntry = { Inline: 0, Blob: 1, Alias: 2, Resizable: 3 } as const
+export const BufferEntry = { Inline: 0, Blob: 1, Alias: 2, Resizable: 3, Memory: 4 } as const
 
 interface ViewType {
   name: string

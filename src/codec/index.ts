@@ -10,7 +10,7 @@ import type { Extensions } from './extensions.js'
 import { Flag, Kind } from './format.js'
 import { toSerializationError } from './refusal.js'
 
-export type { Extensions, FunctionDescription, FunctionExtension, HandleExtension, InstanceExtension } from './extensions.js'
+export type { Extensions, FunctionDescription, FunctionExtension, HandleExtension, InstanceExtension, MemoryExtension } from './extensions.js'
 export { BLOB_BYTES, Kind } from './format.js'
 export { onScratch } from './scratch.js'
 
@@ -25,6 +25,8 @@ export interface Message {
   readonly area: number
   /** Large buffers that stand beside the message, in this order; they are the sender's own memory, not copies. */
   readonly blobs: readonly Uint8Array[]
+  /** Buffers whose memory goes with the message, for the sender to let go of. */
+  readonly pieces: readonly ArrayBuffer[]
   /** What `toHandle` returned for each object of ours, in this order. */
   readonly handles: readonly unknown[]
   /** Gives the area back. Must be called once, in the reverse order of the calls of `encode`. */

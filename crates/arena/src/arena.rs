@@ -58,6 +58,8 @@ pub(crate) struct Local {
     pub ended: Mutex<Vec<u64>>,
     /// Lent blocks for the native thread to free.
     pub orphans: Mutex<Vec<Offset>>,
+    /// Holds of objects for the native thread to let go of.
+    pub abandoned: Mutex<Vec<crate::object::Handle>>,
     pub bells: Mutex<crate::bells::Bells>,
 }
 
@@ -310,12 +312,27 @@ impl Arena {
         let _ = crate::watch::call(self, self.process_slot());
     }
 
-    /// Frees what [`Arena::reclaim`] and [`Arena::free`] left to the native thread. False when something
+    /// Lets go of a hold of this process on an object. Any thread may call it, also one that has no member any
+    /// more: then the native thread does it.
+    pub fn let_go(&self, me: Option<&Member>, handle: crate::object::Handle) {
+        if let Some(me) = me {
+            let _ = self.close(me, handle);
+            return;
+        }
+        locked(&self.local.abandoned).push(handle);
+        let _ = crate::watch::call(self, self.process_slot());
+    }
+
+    /// Frees what [`Arena::reclaim`], [`Arena::let_go`] and [`Arena::free`] left to the native thread. False when something
     /// has to be tried again.
     pub(crate) fn free_orphans(&self, native: &Member) -> bool {
         let blocks = std::mem::take(&mut *locked(&self.local.orphans));
         for block in blocks {
             let _ = self.free(native, block);
+        }
+        let handles = std::mem::take(&mut *locked(&self.local.abandoned));
+        for handle in handles {
+            let _ = self.close(native, handle);
         }
         locked(&self.local.orphans).is_empty()
     }

@@ -8,16 +8,18 @@ use polyproc_arena::attach::{Family, Limits, VARIABLE};
 use polyproc_arena::object::Kind;
 use polyproc_arena::{Arena, Member, check, process};
 use polyproc_channel::connection::{EndKind, KIND as END};
+use polyproc_channel::memory::{KIND as MEMORY, MemoryKind};
 use polyproc_channel::queue::{JOINABLE, KIND as QUEUE, QueueKind, SIMPLE};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What an object of the family can be.
 fn kinds() -> Vec<(usize, &'static dyn Kind)> {
-    let channels: [(usize, &dyn Kind); 4] = [
+    let channels: [(usize, &dyn Kind); 5] = [
         (QUEUE, &QueueKind),
         (SIMPLE, &QueueKind),
         (END, &EndKind),
         (JOINABLE, &QueueKind),
+        (MEMORY, &MemoryKind),
     ];
     channels.into_iter().chain(polyproc_sync::KINDS).collect()
 }

@@ -12,6 +12,7 @@ mod family;
 mod isolate;
 mod joinable_queue;
 mod lock;
+mod memory;
 mod process;
 mod queue;
 mod received;

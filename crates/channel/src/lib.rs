@@ -1,7 +1,8 @@
 //! Queues between processes.
 //!
 //! [`slot`] is the protocol of one message's place, [`segment`] a row of such places, [`queue`] the
-//! object that users see, with [`put`], [`get`], [`chain`], [`room`], [`recover`] and [`joinable`] for its parts.
+//! object that users see, with [`put`], [`get`], [`chain`], [`room`], [`recover`] and [`joinable`] for its parts. [`connection`] is a
+//! pair of them, [`memory`] what they hand over without a copy.
 //! `docs/queue.md` tells how they work together.
 
 #[cfg(not(loom))]
@@ -14,6 +15,8 @@ pub mod envelope;
 pub mod get;
 #[cfg(not(loom))]
 pub mod joinable;
+#[cfg(not(loom))]
+pub mod memory;
 #[cfg(not(loom))]
 pub mod put;
 #[cfg(not(loom))]
