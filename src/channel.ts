@@ -8,7 +8,7 @@ import { fromNative, OutOfMemoryError } from './errors.js'
 import { ended, nothing, Put, putInto, send, take, Waiting } from './message.js'
 import { call, native } from './native.js'
 import { extensionsOf } from './shipping.js'
-import { Line, notYet, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+import { isTurnOver, Line, notYet, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** What a user of the channel says when something cannot be done; each throws. */
 export interface Refusals {
@@ -85,6 +85,26 @@ export class Channel<S, R> {
       return this.#putters.wait(() => this.#retry(message), options, () => this.#refuse.full())
     } catch (error) {
       return Promise.reject(error)
+    }
+  }
+
+  /** Puts items one after the other; `count` is told of each that is in. */
+  async putAll(items: Iterable<S>, options: WaitOptions | undefined, count: () => void): Promise<void> {
+    const timeout = timeoutOf(options)
+    options?.signal?.throwIfAborted()
+    const end = performance.now() + timeout
+    for (const item of items) {
+      // Where there is room a promise for each item would cost as much as the item.
+      if (this.#putters.isBusy || !this.tryPut(item)) {
+        await this.put(item, { ...options, timeout: timeout === Infinity ? Infinity : end - performance.now() })
+        count()
+        continue
+      }
+      count()
+      if (isTurnOver()) {
+        await new Promise(setImmediate)
+        options?.signal?.throwIfAborted()
+      }
     }
   }
 

@@ -179,13 +179,9 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
    * @throws As put; the error's `count` is the number of items that were put.
    */
   async putMany(items: Iterable<T>, options?: WaitOptions): Promise<void> {
-    const left = remaining(options?.timeout)
     let count = 0
     try {
-      for (const item of items) {
-        await this.#channel.put(item, { ...options, timeout: left() })
-        count += 1
-      }
+      await this.#channel.putAll(items, options, () => { count += 1 })
     } catch (error) {
       throw counted(error, count)
     }

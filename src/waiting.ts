@@ -161,7 +161,8 @@ let stride = 1
 let untilLook = 0
 let lookedAt = 0
 
-function isTurnOver(): boolean {
+/** Counts an operation that needed no wait; true when the next ones should wait for the next turn of the event loop. */
+export function isTurnOver(): boolean {
   if (!inTurn) {
     inTurn = true
     isOver = false
