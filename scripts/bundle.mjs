@@ -2,7 +2,8 @@
 // forty starts in three quarters of the time, and beside it an ES module for every module of src/ that hands out what is
 // that module's. So there is one instance of everything, whether a program imports the package, requires it, or a test
 // imports a module of it. The one file is CommonJS, and so is what a child runs: to set up the loader of ES modules takes
-// a fifth of what Node takes to start, and a child whose function needs none does without.
+// a fifth of what Node takes to start, and a child whose function needs none does without. What reads the text of functions
+// is a file of its own, dist/analysis.cjs, which is loaded when the first function is sent: most children send none.
 
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -11,6 +12,9 @@ import { buildSync } from 'esbuild'
 const BUNDLE = 'polyproc.cjs'
 /** The program that Node is told to run in a child calls one function of the bundle. */
 const PROGRAM = { file: 'entry/child.cjs', module: 'child', starts: 'runChild' }
+
+/** What stands in the second file: everything that only {@link LATER}.module leads to. */
+const LATER = { file: 'analysis.cjs', module: 'target/analysis', import: './analysis.js', is: module => /^target\/(analysis|walker|syntax|reader\/)/.test(module) }
 
 const common = { platform: 'node', target: 'node20', logLevel: 'warning', logOverride: { 'unsupported-dynamic-import': 'silent' }, write: false }
 
@@ -35,30 +39,43 @@ export function bundle(root) {
   const exports = exportsOf(root, modules)
   // Two modules may call different things by one name.
   const alias = (name, module) => `${module.replaceAll(/\W/g, '_')}__${name}`
-  const all = modules.flatMap(module => exports.get(module).map(name => `export { ${name} as ${alias(name, module)} } from './${module}.js'`))
-  const { outputFiles: [{ text }] } = buildSync({
-    ...common, format: 'cjs', absWorkingDir: root, stdin: { contents: all.join('\n'), resolveDir: join(root, 'src'), loader: 'ts' },
-    bundle: true, packages: 'external', define: { 'import.meta.url': 'bundleUrl' },
-    banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href" },
-  })
+  /** One file out of those modules, which hands out all that they export. */
+  const bundled = (of, external) => {
+    const all = of.flatMap(module => exports.get(module).map(name => `export { ${name} as ${alias(name, module)} } from './${module}.js'`))
+    const { outputFiles: [{ text }] } = buildSync({
+      ...common, format: 'cjs', absWorkingDir: root, stdin: { contents: all.join('\n'), resolveDir: join(root, 'src'), loader: 'ts' },
+      bundle: true, packages: 'external', external, define: { 'import.meta.url': 'bundleUrl' },
+      banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href" },
+    })
+    return withClassNames(text)
+  }
+  const names = exports.get(LATER.module).map(name => `get ${name}() { return require("./${LATER.file}").${alias(name, LATER.module)} }`)
+  let late = 0
+  const core = bundled(modules.filter(module => !LATER.is(module)), [LATER.import])
+    .replace(/^var (import_\w+) = require\("\.\/analysis\.js"\);$/gm, (_, variable) => {
+      late += 1
+      return `var ${variable} = { ${names.join(', ')} };`
+    })
+  if (late === 0) throw new Error(`nothing in the bundle imports ${LATER.import}`)
   mkdirSync(dist, { recursive: true })
-  writeFileSync(join(dist, BUNDLE), withClassNames(text))
+  writeFileSync(join(dist, BUNDLE), core)
+  writeFileSync(join(dist, LATER.file), bundled(modules.filter(LATER.is), []))
 
-  const written = new Set([BUNDLE])
-  /** Writes a file beside the bundle; its text is told the way there. */
-  const write = (name, text) => {
+  const written = new Set([BUNDLE, LATER.file])
+  /** Writes a file of dist/; its text is told the way to the file that it takes from. */
+  const write = (name, from, text) => {
     const file = join(dist, name)
     mkdirSync(dirname(file), { recursive: true })
-    writeFileSync(file, text(`./${relative(dirname(file), join(dist, BUNDLE))}`.replace('./..', '..')))
+    writeFileSync(file, text(`./${relative(dirname(file), join(dist, from))}`.replace('./..', '..')))
     written.add(name)
   }
   for (const module of modules) {
     const names = exports.get(module).map(name => `  ${alias(name, module)}: ${name},\n`)
     // By require, so that it is the same instance under every loader.
-    write(`${module}.js`, bundle => names.length === 0 ? 'export {}\n'
+    write(`${module}.js`, LATER.is(module) ? LATER.file : BUNDLE, bundle => names.length === 0 ? 'export {}\n'
       : `import { createRequire } from 'node:module'\n\nexport const {\n${names.join('')}} = createRequire(import.meta.url)('${bundle}')\n`)
   }
-  write(PROGRAM.file, bundle => `require('${bundle}').${alias(PROGRAM.starts, PROGRAM.module)}()\n`)
+  write(PROGRAM.file, BUNDLE, bundle => `require('${bundle}').${alias(PROGRAM.starts, PROGRAM.module)}()\n`)
   // Of modules that are no more.
   for (const file of readdirSync(dist, { recursive: true })) if (/\.c?js(\.map)?$/.test(file) && !written.has(file)) rmSync(join(dist, file))
 }
