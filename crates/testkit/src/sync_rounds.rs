@@ -298,10 +298,8 @@ fn beside(arena: &Arena, me: &Member, objects: &Objects, operation: &str) -> Res
 fn after(arena: &Arena, me: &Member, objects: &Objects, operation: &str) -> Result<String> {
     let lock = &objects.condition.lock;
     match operation {
-        "sync-release" | "sync-hand-over" | "sync-wait" => {
-            if objects.lock.state(arena)?.is_held_by(me.name) {
-                objects.lock.release(arena, me)?;
-            }
+        "sync-release" | "sync-hand-over" | "sync-wait" if objects.lock.state(arena)?.is_held_by(me.name) => {
+            objects.lock.release(arena, me)?;
         }
         "sync-semaphore-wake" => objects.semaphore.release(arena, me, false).map(drop)?,
         "sync-bounded-wake" | "sync-bounded-hand-over" => while objects.bounded.release(arena, me, true)? {},
@@ -313,10 +311,8 @@ fn after(arena: &Arena, me: &Member, objects: &Objects, operation: &str) -> Resu
             objects.condition.notify(arena, me, THREAD, 1)?;
             lock.release(arena, me)?;
         }
-        "sync-barrier-last" => {
-            if objects.barrier.state(arena)?.arrived > 0 {
-                objects.barrier.arrive(arena, me)?;
-            }
+        "sync-barrier-last" if objects.barrier.state(arena)?.arrived > 0 => {
+            objects.barrier.arrive(arena, me)?;
         }
         _ => {}
     }

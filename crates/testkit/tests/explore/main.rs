@@ -8,4 +8,5 @@ mod objects;
 mod queue;
 mod recovery;
 mod section;
+mod sync;
 mod wait;
