@@ -89,3 +89,21 @@ test('recipe 7: join returns only after the last item has been marked', async t 
   const done = lines.slice(0, -1).map(line => Number(/^(?:first|second|third): done with (\d)$/.exec(line)?.[1]))
   t.deepEqual(done.sort(), [1, 2, 3, 4, 5, 6, 7, 8, 9])
 })
+
+test('recipe 9: the two behind the barrier carry almost the same time, the others their own', async t => {
+  const lines = await linesOf('09-synchronize')
+  t.is(lines.length, 4)
+  const at = (name: string): number => Number(/ at (\d+)$/.exec(lines.find(line => line.startsWith(`${name} `)) ?? '')?.[1])
+  t.true(Math.abs(at('first') - at('second')) < 150, lines.join('\n'))
+  t.true(at('fourth') - at('third') > 150, lines.join('\n'))
+})
+
+test('recipe 10: each primitive keeps the order that it promises', async t => {
+  t.deepEqual(await linesOf('10-every-primitive'), [
+    'Lock: parent: mine first, child: mine now',
+    'RLock: child: mine twice',
+    'Semaphore: child: signal 1, child: signal 2, child: signal 3',
+    'Condition: child: tea and cake',
+    'Event: parent: ready, set, child: go',
+  ])
+})

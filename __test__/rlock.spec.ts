@@ -106,6 +106,8 @@ test.serial('runExclusive belongs to its context: no other task enters, releases
   using lock = new RLock()
   const seen: string[] = []
   let later: Promise<void> | undefined
+  let open: () => void = () => {}
+  const gate = new Promise<void>(resolve => { open = resolve })
   const first = lock.runExclusive(async () => {
     seen.push('first begins')
     later = (async () => {
@@ -117,7 +119,7 @@ test.serial('runExclusive belongs to its context: no other task enters, releases
         seen.push(`later ${k} ends`)
       })))
     })()
-    for (let k = 0; k < 5; k += 1) await turn()
+    await gate
     seen.push('first ends')
   })
   await turn()
@@ -125,6 +127,7 @@ test.serial('runExclusive belongs to its context: no other task enters, releases
   t.throws(() => lock.acquireSync(), { instanceOf: DeadlockError })
   await t.throwsAsync(lock.runExclusive(() => 1, { timeout: 1 }), { instanceOf: TimeoutError })
   const second = lock.runExclusive(async () => { seen.push('second') })
+  open()
   await Promise.all([first, second])
   await later
   t.deepEqual(seen, ['first begins', 'first ends', 'second', 'later 1 begins', 'later 1 ends', 'later 2 begins', 'later 2 ends'])

@@ -9,7 +9,7 @@ import { SharedObject } from './shared-object.js'
 import { takingTurns, Line, notYet, timeoutOf, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** What the native part says of an acquisition: its turn, or one of these. */
-const NOT = -1
+export const NOT = -1
 const STOPPED = -2
 const OWNER_DIED = 1 << 20
 const TURN = OWNER_DIED - 1
@@ -34,7 +34,8 @@ export const lockId: unique symbol = Symbol('polyproc.lockId')
 export const regain: unique symbol = Symbol('polyproc.regain')
 interface GivesBack { [giveBack](turn: number): void }
 
-class Guard implements LockGuard {
+/** See {@link LockGuard}. */
+export class Guard implements LockGuard {
   readonly ownerDied: boolean
   readonly #turn: number
   #of: GivesBack | null
@@ -94,14 +95,15 @@ export abstract class Acquirable extends SharedObject {
     return false
   }
 
-  #guard(acquisition: number): LockGuard {
+  /** What stands for an acquisition. */
+  protected guard(acquisition: number): LockGuard {
     this.use()
     return new Guard(this, acquisition)
   }
 
   #attempt(context: Context): LockGuard | typeof notYet {
     const acquisition = this.#try(this.id(), context)
-    return acquisition === NOT ? notYet : this.#guard(acquisition)
+    return acquisition === NOT ? notYet : this.guard(acquisition)
   }
 
   #try(id: number, context: Context): number {
@@ -160,7 +162,7 @@ export abstract class Acquirable extends SharedObject {
       if (acquisition === NOT) return null
       if (acquisition === STOPPED) throw new InterruptedError('a signal came while this call waited')
     }
-    return this.#guard(acquisition)
+    return this.guard(acquisition)
   }
 
   /** Acquires it if that is possible at once; else null. */

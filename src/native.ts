@@ -23,6 +23,8 @@ export const native = loadNative()
 
 /** Calls without the cost of the generated ones: numbers in, a number out. */
 export interface Bare {
+  /** For comparison. */
+  nothing(): void
   /** Puts the message in the first `length` bytes of a sending area: 0 done, 1 full, 2 shut down. */
   queuePut: (id: number, kind: number, area: number, length: number) => number
   /** A small message is copied to a receiving area: `kind * 2^32 + length`. Else -1 nothing, -2 ended, -3 fetch it by `receive`. */

@@ -456,6 +456,26 @@ impl Arena {
         Err(Error::Corrupt("a list of waiters has no end"))
     }
 
+    /// True when somebody of the list has been woken at most a moment ago and has not looked since: whoever
+    /// has just published a change, by a SeqCst CAS, need not wake anybody then. Looked at outside the
+    /// section; `at` is the time now.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn is_somebody_coming(&self, list: Offset, at: u64) -> Result<bool> {
+        let woken = self.link(list + WOKEN)?;
+        if woken == 0 {
+            return Ok(false);
+        }
+        // SYNC: SeqCst pairs with the swap in `acknowledge`, which comes before the look: who is seen here
+        // not to have swapped looks after the change.
+        let chosen = self.map.flag(woken + STATE)?.load(SeqCst) == CHOSEN;
+        Ok(chosen
+            && at.saturating_sub(self.map.word(woken + WOKEN_AT)?.load(Relaxed)) < UNSEEN
+            && self.link(woken + LIST)? == list
+            && self.owner(woken)?.is_some_and(|owner| !self.is_dead(owner)))
+    }
+
     /// Wakes everybody in the list: for ends and shutdowns.
     ///
     /// # Errors

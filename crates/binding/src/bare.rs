@@ -7,21 +7,21 @@ use crate::failure::{Fail, Result, fail, node, state};
 use crate::isolate::{Isolate, isolate};
 use crate::lock::{NOT, number};
 use crate::queue;
-use crate::shared::Shared;
+use crate::shared::{Shared, closed};
 use napi::bindgen_prelude::*;
 use napi::sys;
 use napi_derive::napi;
-use std::ffi::CString;
+use std::cell::OnceCell;
+use std::ffi::{CString, c_void};
 use std::ptr;
 use std::rc::Rc;
 
 /// One of the calls.
 type Call = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
 
-thread_local! {
-    /// The isolate of the thread, without the borrow that looking for it takes.
-    static MINE: std::cell::OnceCell<Rc<Isolate>> = const { std::cell::OnceCell::new() };
-}
+/// What the calls of an environment have in common: its isolate, once it has one. Never freed: the functions live as
+/// long as the environment.
+type Common = OnceCell<Rc<Isolate>>;
 
 /// Runs `body` with the arguments of a call, all of which are whole numbers.
 #[inline]
@@ -30,7 +30,7 @@ fn run<const N: usize, T: Number>(
     info: sys::napi_callback_info,
     body: impl FnOnce(&Isolate, [u32; N]) -> Result<T>,
 ) -> sys::napi_value {
-    match arguments(env, info).and_then(|numbers| with_isolate(env, |isolate| body(isolate, numbers))) {
+    match arguments(env, info).and_then(|(isolate, numbers)| body(isolate, numbers)) {
         Ok(result) => result.into_value(env),
         Err(error) => throw(env, &error),
     }
@@ -62,9 +62,13 @@ impl Number for f64 {
 }
 
 #[inline]
-fn arguments<const N: usize>(env: sys::napi_env, info: sys::napi_callback_info) -> Result<[u32; N]> {
+fn arguments<'a, const N: usize>(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> Result<(&'a Isolate, [u32; N])> {
     let mut values = [ptr::null_mut(); N];
     let mut count = N;
+    let mut data = ptr::null_mut();
     // SAFETY: there is room for N arguments; those that are missing become undefined.
     let status = unsafe {
         sys::napi_get_cb_info(
@@ -73,7 +77,7 @@ fn arguments<const N: usize>(env: sys::napi_env, info: sys::napi_callback_info) 
             &raw mut count,
             values.as_mut_ptr(),
             ptr::null_mut(),
-            ptr::null_mut(),
+            &raw mut data,
         )
     };
     node(status, "napi_get_cb_info")?;
@@ -83,18 +87,16 @@ fn arguments<const N: usize>(env: sys::napi_env, info: sys::napi_callback_info) 
         let status = unsafe { sys::napi_get_value_uint32(env, *value, number) };
         node(status, "napi_get_value_uint32")?;
     }
-    Ok(numbers)
-}
-
-#[inline]
-fn with_isolate<T>(env: sys::napi_env, body: impl FnOnce(&Isolate) -> Result<T>) -> Result<T> {
-    MINE.with(|mine| match mine.get() {
-        Some(isolate) => body(isolate),
+    // SAFETY: every call is made with what `bare_calls` leaked for this environment, whose thread this is.
+    let common = unsafe { &*data.cast::<Common>() };
+    let isolate = match common.get() {
+        Some(isolate) => isolate,
         None => {
             let isolate = isolate(&Env::from_raw(env))?;
-            body(mine.get_or_init(|| isolate))
+            common.get_or_init(|| isolate)
         }
-    })
+    };
+    Ok((isolate, numbers))
 }
 
 #[cold]
@@ -158,7 +160,11 @@ unsafe extern "C" fn semaphore_release(env: sys::napi_env, info: sys::napi_callb
 /// The permits of a semaphore that nobody has taken.
 unsafe extern "C" fn semaphore_value(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     run(env, info, |isolate, [id]| {
-        let value = isolate.semaphore(id)?.value(isolate.arena);
+        let table = isolate.shared.borrow();
+        let Some(Some(Shared::Semaphore(semaphore))) = table.get(id as usize) else {
+            return Err(closed("semaphore"));
+        };
+        let value = semaphore.value(isolate.arena);
         value.map(|value| value as i32).map_err(fail)
     })
 }
@@ -166,8 +172,11 @@ unsafe extern "C" fn semaphore_value(env: sys::napi_env, info: sys::napi_callbac
 /// Whether an event is set: 1 or 0.
 unsafe extern "C" fn event_is_set(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     run(env, info, |isolate, [id]| {
-        let set = isolate.event(id)?.is_set(isolate.arena);
-        set.map(i32::from).map_err(fail)
+        let table = isolate.shared.borrow();
+        let Some(Some(Shared::Event(event))) = table.get(id as usize) else {
+            return Err(closed("event"));
+        };
+        event.is_set(isolate.arena).map(i32::from).map_err(fail)
     })
 }
 
@@ -183,9 +192,15 @@ unsafe extern "C" fn queue_get(env: sys::napi_env, info: sys::napi_callback_info
     run(env, info, |isolate, [id, area]| queue::get(isolate, id, area))
 }
 
+/// Nothing: what a call costs that does none of this.
+unsafe extern "C" fn nothing(_: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    ptr::null_mut()
+}
+
 const CALLS: &[(&str, Call)] = &[
     ("queuePut", queue_put),
     ("queueGet", queue_get),
+    ("nothing", nothing),
     ("lockTry", lock_try),
     ("rlockTry", rlock_try),
     ("lockReleaseTurn", lock_release),
@@ -198,7 +213,8 @@ const CALLS: &[(&str, Call)] = &[
 /// An object with the bare calls, by their names.
 #[napi(ts_return_type = "Record<string, (...numbers: number[]) => number>")]
 pub fn bare_calls(env: &Env) -> Result<Object<'_>> {
-    let mut object = Object::new(env).map_err(|error| state(error.to_string()))?;
+    let object = Object::new(env).map_err(|error| state(error.to_string()))?;
+    let common = Box::into_raw(Box::new(Common::new())).cast::<c_void>();
     for (name, call) in CALLS {
         let text = CString::new(*name).unwrap_or_default();
         let mut function = ptr::null_mut();
@@ -209,7 +225,7 @@ pub fn bare_calls(env: &Env) -> Result<Object<'_>> {
                 text.as_ptr(),
                 name.len() as isize,
                 Some(*call),
-                ptr::null_mut(),
+                common,
                 &raw mut function,
             )
         };
@@ -219,6 +235,5 @@ pub fn bare_calls(env: &Env) -> Result<Object<'_>> {
             unsafe { sys::napi_set_named_property(env.raw(), object.raw(), text.as_ptr(), function) };
         node(status, "napi_set_named_property")?;
     }
-    let _ = &mut object;
     Ok(object)
 }

@@ -79,7 +79,8 @@ impl Shared {
     }
 }
 
-fn closed(what: &str) -> Fail {
+/// It is closed, or never was one.
+pub fn closed(what: &str) -> Fail {
     Fail::new("ERR_POLYPROC_CLOSED".to_owned(), format!("the {what} is closed"))
 }
 
@@ -101,48 +102,48 @@ impl Isolate {
 
     /// The lock of an id.
     pub fn lock(&self, id: u32) -> Result<Lock> {
-        match self.shared(id)? {
-            Shared::Lock(lock) => Ok(lock),
+        match self.shared.borrow().get(id as usize) {
+            Some(Some(Shared::Lock(lock))) => Ok(*lock),
             _ => Err(closed("lock")),
         }
     }
 
     /// The lock of an id.
     pub fn rlock(&self, id: u32) -> Result<RLock> {
-        match self.shared(id)? {
-            Shared::RLock(rlock) => Ok(rlock),
+        match self.shared.borrow().get(id as usize) {
+            Some(Some(Shared::RLock(rlock))) => Ok(*rlock),
             _ => Err(closed("lock")),
         }
     }
 
     /// The semaphore of an id.
     pub fn semaphore(&self, id: u32) -> Result<Semaphore> {
-        match self.shared(id)? {
-            Shared::Semaphore(semaphore) => Ok(semaphore),
+        match self.shared.borrow().get(id as usize) {
+            Some(Some(Shared::Semaphore(semaphore))) => Ok(*semaphore),
             _ => Err(closed("semaphore")),
         }
     }
 
     /// The condition of an id.
     pub fn condition(&self, id: u32) -> Result<Condition> {
-        match self.shared(id)? {
-            Shared::Condition(condition) => Ok(condition),
+        match self.shared.borrow().get(id as usize) {
+            Some(Some(Shared::Condition(condition))) => Ok(*condition),
             _ => Err(closed("condition")),
         }
     }
 
     /// The event of an id.
     pub fn event(&self, id: u32) -> Result<Event> {
-        match self.shared(id)? {
-            Shared::Event(event) => Ok(event),
+        match self.shared.borrow().get(id as usize) {
+            Some(Some(Shared::Event(event))) => Ok(*event),
             _ => Err(closed("event")),
         }
     }
 
     /// The barrier of an id.
     pub fn barrier(&self, id: u32) -> Result<Barrier> {
-        match self.shared(id)? {
-            Shared::Barrier(barrier) => Ok(barrier),
+        match self.shared.borrow().get(id as usize) {
+            Some(Some(Shared::Barrier(barrier))) => Ok(*barrier),
             _ => Err(closed("barrier")),
         }
     }

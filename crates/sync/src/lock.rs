@@ -24,6 +24,7 @@ use polyproc_arena::object::{self, Handle, Kind, Phase};
 use polyproc_arena::primitive::now;
 use polyproc_arena::wait::List;
 use polyproc_arena::{Arena, Member, Name, member, names};
+use polyproc_sys::clock;
 
 /// Index of the kind.
 pub const KIND: usize = 8;
@@ -31,6 +32,9 @@ pub const KIND: usize = 8;
 pub const REENTRANT: usize = 9;
 /// A waiter of so many ns is handed the lock.
 pub const HAND_OVER: u64 = 10_000_000;
+
+/// Looks at the word, each some 10 to 40 ns, before it is given up for now: more than a short critical section takes.
+const GLANCES: u32 = 50;
 
 /// A lock that this process holds a handle of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +169,16 @@ impl Lock {
                 let alive = (turn.is_multiple_of(32) || cfg!(feature = "points")).then_some(arena);
                 turn = turn.wrapping_add(1);
                 got = word.acquire(me.name, alive)?;
+                if got.is_none() && !cfg!(feature = "points") {
+                    // Who has just been woken would sleep again, because another holds it for a moment.
+                    for _ in 0..GLANCES {
+                        clock::cpu_relax();
+                        if word.look()?.owner.is_none() {
+                            got = word.acquire(me.name, None::<&Arena>)?;
+                            break;
+                        }
+                    }
+                }
                 Ok(got.is_some())
             },
             patience.stop,
@@ -229,8 +243,8 @@ impl Lock {
     pub(crate) fn let_go(&self, arena: &Arena, me: &Member, seen: State) -> Result<bool> {
         let waiters = self.waiters();
         arena.note(me, self.handle, 0)?;
-        if arena.has_waiters(waiters.at)? && self.hand_over(arena, me, seen)? {
-            return Ok(true);
+        if arena.has_waiters(waiters.at)? {
+            return self.let_go_to(arena, me, seen);
         }
         let freed = self.word(arena).release(seen)?;
         if arena.has_waiters(waiters.at)? {
@@ -239,15 +253,25 @@ impl Lock {
         Ok(freed)
     }
 
-    /// Hands it to somebody who has waited for too long, if there is one.
+    /// The same where somebody waits.
     #[cold]
-    fn hand_over(&self, arena: &Arena, me: &Member, seen: State) -> Result<bool> {
+    fn let_go_to(&self, arena: &Arena, me: &Member, seen: State) -> Result<bool> {
         let waiters = self.waiters();
-        if !is_overdue(arena, waiters)? {
-            return Ok(false);
+        let at = now();
+        if is_overdue(arena, waiters, at)? && self.hand_over(arena, me, seen)? {
+            return Ok(true);
         }
+        let freed = self.word(arena).release(seen)?;
+        if !arena.is_somebody_coming(waiters.at, at)? {
+            arena.wake_one(me, waiters)?;
+        }
+        Ok(freed)
+    }
+
+    /// Hands it to somebody who has waited for too long, if there is one.
+    fn hand_over(&self, arena: &Arena, me: &Member, seen: State) -> Result<bool> {
         let word = self.word(arena);
-        arena.grant(me, waiters, |_, heir| word.hand(seen, heir))
+        arena.grant(me, self.waiters(), |_, heir| word.hand(seen, heir))
     }
 
     /// Who holds it, as its word says.
@@ -295,11 +319,11 @@ impl Lock {
 }
 
 /// True when the first in a list has waited for so long that it is handed what it waits for.
-pub(crate) fn is_overdue(arena: &Arena, waiters: List) -> Result<bool> {
+pub(crate) fn is_overdue(arena: &Arena, waiters: List, at: u64) -> Result<bool> {
     // A hint: who stands there is looked at again in the section.
     Ok(arena
         .first_key(waiters.at)?
-        .is_some_and(|began| now().saturating_sub(began) > HAND_OVER))
+        .is_some_and(|began| at.saturating_sub(began) > HAND_OVER))
 }
 
 /// True when the header is still that of a live object of one of the kinds. In its section.

@@ -26,6 +26,7 @@ use polyproc_arena::error::{Error, Result};
 use polyproc_arena::map::Offset;
 use polyproc_arena::object::{self, Handle, Kind};
 use polyproc_arena::primitive::Ordering::Relaxed;
+use polyproc_arena::primitive::now;
 use polyproc_arena::wait::List;
 use polyproc_arena::{Arena, Guard, Member, Name, names, recovery};
 
@@ -359,7 +360,10 @@ impl Semaphore {
     pub fn release(&self, arena: &Arena, me: &Member, own: bool) -> Result<bool> {
         let waiters = self.waiters();
         arena.note(me, self.handle, 0)?;
-        if arena.has_waiters(waiters.at)? && is_overdue(arena, waiters)? && self.hand_over(arena, me, own)? {
+        if arena.has_waiters(waiters.at)?
+            && is_overdue(arena, waiters, now())?
+            && self.hand_over(arena, me, own)?
+        {
             return Ok(true);
         }
         let bound = self.bound();

@@ -362,8 +362,12 @@ fn judge(arena: &Arena, me: &Member, objects: &Objects, operation: &str) -> Resu
     if objects.bounded.release(arena, me, false).is_ok() {
         return Ok(Some("the bounded semaphore takes a third permit".into()));
     }
-    if objects.condition.count(arena, me)? != 0 {
-        return Ok(Some("somebody is left in the condition".into()));
+    while objects.condition.count(arena, me)? != 0 {
+        // The dead stand there until they are recovered.
+        if clock::now() > end {
+            return Ok(Some("somebody is left in the condition".into()));
+        }
+        std::thread::sleep(std::time::Duration::from_micros(300));
     }
     objects.barrier.reset(arena, me)?;
     let passed = matches!(objects.barrier.arrive(arena, me)?, Arrival::Wait(_, 0))

@@ -1,0 +1,117 @@
+"""The same cases with Python's multiprocessing: prints `name value` a line, for bench/synchronize.ts."""
+
+import multiprocessing as mp
+import sys
+import time
+
+SECONDS = float(sys.argv[1])
+
+
+def uncontended(lock):
+    count = 200_000
+    best = None
+    for _ in range(3):
+        begun = time.perf_counter()
+        for _ in range(count):
+            lock.acquire()
+            lock.release()
+        took = (time.perf_counter() - begun) / count * 1e9
+        best = took if best is None else min(best, took)
+    return best
+
+
+def alternate(lock, turn, mine, end, out):
+    count = 0
+    while time.time() < end:
+        for _ in range(100):
+            lock.acquire()
+            if turn.value == mine:
+                turn.value = 1 - mine
+                count += 1
+            lock.release()
+    out.put(count)
+
+
+def contend(lock, ready, end, out):
+    ready.wait()
+    until = end.value
+    count = 0
+    longest = 0.0
+    before = time.perf_counter()
+    while True:
+        lock.acquire()
+        now = time.perf_counter()
+        if now - before > longest:
+            longest = now - before
+        count += 1
+        lock.release()
+        before = time.perf_counter()
+        if count % 64 == 0 and time.time() > until:
+            break
+    out.put((count, longest))
+
+
+def meet(barrier, rounds, out):
+    barrier.wait()
+    begun = time.perf_counter()
+    for _ in range(rounds):
+        barrier.wait()
+    out.put(rounds / (time.perf_counter() - begun))
+
+
+def pingpong(condition, turn, mine, rounds, out):
+    begun = time.perf_counter()
+    with condition:
+        for _ in range(rounds):
+            while turn.value != mine:
+                condition.wait()
+            turn.value = 1 - mine
+            condition.notify()
+    out.put(rounds / (time.perf_counter() - begun))
+
+
+def run(target, arguments):
+    children = [mp.Process(target=target, args=args) for args in arguments]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+
+
+def main():
+    print("uncontended", uncontended(mp.Lock()), flush=True)
+    out = mp.Queue()
+    turn, lock = mp.RawValue("i", 0), mp.Lock()
+    end = time.time() + SECONDS + 0.2
+    children = [mp.Process(target=alternate, args=(lock, turn, k, end, out)) for k in range(2)]
+    for child in children:
+        child.start()
+    total = sum(out.get() for _ in children)
+    print("alternate", total / SECONDS, flush=True)
+    until, ready, lock = mp.RawValue("d", 0), mp.Event(), mp.Lock()
+    children = [mp.Process(target=contend, args=(lock, ready, until, out)) for _ in range(8)]
+    for child in children:
+        child.start()
+    time.sleep(0.3)
+    until.value = time.time() + 2
+    ready.set()
+    got = [out.get() for _ in children]
+    counts = [count for count, _ in got]
+    print("contended", sum(counts) / 2, flush=True)
+    print("contended-share", min(counts) / (sum(counts) / 8), flush=True)
+    print("contended-longest", max(longest for _, longest in got) * 1e3, flush=True)
+    barrier = mp.Barrier(4)
+    children = [mp.Process(target=meet, args=(barrier, 2000, out)) for _ in range(4)]
+    for child in children:
+        child.start()
+    print("barrier", min(out.get() for _ in children), flush=True)
+    condition, turn = mp.Condition(), mp.RawValue("i", 0)
+    children = [mp.Process(target=pingpong, args=(condition, turn, k, 5000, out)) for k in range(2)]
+    for child in children:
+        child.start()
+    print("pingpong", min(out.get() for _ in children), flush=True)
+
+
+if __name__ == "__main__":
+    mp.set_start_method("fork")
+    main()

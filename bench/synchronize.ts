@@ -1,0 +1,177 @@
+/**
+ * Locks, semaphores, events, conditions and barriers, beside what they are measured against: two `Atomics` calls by hand,
+ * an empty Node-API call, `async-mutex` within one thread, and Python's multiprocessing between processes. All in one run,
+ * since only such figures can be compared; each is the best of several rounds, except where processes contend.
+ *
+ *   npm run bench -- synchronize
+ */
+
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { Mutex } from 'async-mutex'
+import { Barrier, Condition, Event, Lock, Process, Queue, Semaphore } from 'polyproc'
+import { bare } from '#src/native.js'
+
+const SECONDS = 1
+
+/** Best time of `fn` in ns, of several rounds. */
+function time(count: number, fn: (times: number) => void): number {
+  let best = Infinity
+  for (let round = 0; round < 5; round += 1) {
+    const begun = performance.now()
+    fn(count)
+    best = Math.min(best, (performance.now() - begun) / count * 1e6)
+  }
+  return best
+}
+
+async function timeAsync(count: number, fn: () => Promise<void>): Promise<number> {
+  let best = Infinity
+  for (let round = 0; round < 5; round += 1) {
+    const begun = performance.now()
+    for (let k = 0; k < count; k += 1) await fn()
+    best = Math.min(best, (performance.now() - begun) / count * 1e6)
+  }
+  return best
+}
+
+const rows: Record<string, { ours: string; against: string; ratio: string; wanted: string }> = {}
+function row(name: string, ours: number, against: number, whose: string, unit: 'ns' | '/s', wanted: string): void {
+  const text = (value: number): string => unit === 'ns' ? `${value.toFixed(0)} ns` : `${Math.round(value).toLocaleString('en')} /s`
+  rows[name] = { ours: text(ours), against: `${whose} ${text(against)}`, ratio: `${(ours / against).toFixed(2)}×`, wanted }
+}
+
+function alternate(lock: Lock, turn: Event, mine: boolean, seconds: number, out: Queue<number>): void {
+  const end = Date.now() + seconds * 1000 + 200
+  let count = 0
+  while (Date.now() < end) {
+    for (let k = 0; k < 100; k += 1) {
+      const guard = lock.acquireSync()
+      if (turn.isSet() === mine) {
+        if (mine) turn.clear()
+        else turn.set()
+        count += 1
+      }
+      guard.release()
+    }
+  }
+  out.putSync(count)
+}
+
+function contend(lock: Lock, ready: Event, out: Queue<[number, number]>): void {
+  ready.waitSync()
+  const until = Date.now() + 2000
+  let count = 0
+  let longest = 0
+  let before = performance.now()
+  for (;;) {
+    const guard = lock.acquireSync()
+    const now = performance.now()
+    if (now - before > longest) longest = now - before
+    count += 1
+    guard.release()
+    before = performance.now()
+    if (count % 64 === 0 && Date.now() > until) break
+  }
+  out.putSync([count, longest])
+}
+
+function meet(barrier: Barrier, rounds: number, out: Queue<number>): void {
+  barrier.waitSync()
+  const begun = performance.now()
+  for (let k = 0; k < rounds; k += 1) barrier.waitSync()
+  out.putSync(rounds / (performance.now() - begun) * 1000)
+}
+
+function pingpong(condition: Condition, turn: Event, mine: boolean, rounds: number, out: Queue<number>): void {
+  const begun = performance.now()
+  const guard = condition.acquireSync()
+  for (let k = 0; k < rounds; k += 1) {
+    while (turn.isSet() !== mine) condition.waitSync()
+    if (mine) turn.clear()
+    else turn.set()
+    condition.notify()
+  }
+  guard.release()
+  out.putSync(rounds / (performance.now() - begun) * 1000)
+}
+
+async function results<T>(children: Process[], out: Queue<T>): Promise<T[]> {
+  const all: T[] = []
+  for (const _ of children) all.push(await out.get())
+  for (const child of children) await child.join()
+  return all
+}
+
+/** What Python does with the same cases. */
+function python(): Map<string, number> {
+  const script = fileURLToPath(new URL('../../bench/synchronize.py', import.meta.url))
+  const { stdout, status, stderr } = spawnSync('python3', [script, String(SECONDS)], { encoding: 'utf8', timeout: 120_000 })
+  if (status !== 0) console.error(`python3 is not to be had: ${stderr}`)
+  return new Map(stdout.trim().split('\n').map(line => line.split(' ') as [string, string]).map(([name, value]) => [name, Number(value)]))
+}
+
+const peers = python()
+const peer = (name: string): number => peers.get(name) ?? Number.NaN
+const lock = new Lock()
+const semaphore = new Semaphore(3)
+const event = new Event()
+
+const cells = new Int32Array(new SharedArrayBuffer(8))
+const byHand = time(1_000_000, times => {
+  for (let k = 0; k < times; k += 1) {
+    if (Atomics.compareExchange(cells, 0, 0, 1) === 0) Atomics.compareExchange(cells, 0, 1, 0)
+  }
+})
+const tries = time(500_000, times => { for (let k = 0; k < times; k += 1) lock.tryAcquire()!.release() })
+row('tryAcquire + release', tries, byHand, 'two Atomics', 'ns', '≤ 3×')
+const sync = time(500_000, times => { for (let k = 0; k < times; k += 1) lock.acquireSync().release() })
+row('acquireSync + release', sync, peer('uncontended'), 'Python', 'ns', '≤ 0.4×')
+const mutex = new Mutex()
+const theirs = await timeAsync(100_000, async () => { (await mutex.acquire())() })
+const ours = await timeAsync(100_000, async () => { (await lock.acquire()).release() })
+row('await acquire() + release', ours, theirs, 'async-mutex', 'ns', '≤ 1×')
+const empty = time(1_000_000, times => { for (let k = 0; k < times; k += 1) bare.nothing() })
+const isSet = time(1_000_000, times => { for (let k = 0; k < times; k += 1) event.isSet() })
+row('Event.isSet', isSet, empty, 'empty call', 'ns', '≤ 2.5×')
+// A property that is read and not used may be left out.
+let sum = 0
+const value = time(1_000_000, times => { for (let k = 0; k < times; k += 1) sum += semaphore.value })
+row('Semaphore.value', value, empty, 'empty call', 'ns', '≤ 2.5×')
+if (sum === 0) throw new Error('a semaphore of 3 has no permits')
+
+{
+  using out = new Queue<number>()
+  const children = [true, false].map(mine => new Process({ target: alternate, args: [new Lock({ name: 'alternate' }), event, mine, SECONDS, out] }).start())
+  const turns = (await results(children, out)).reduce((a, b) => a + b) / SECONDS
+  row('two alternating', turns, peer('alternate'), 'Python', '/s', '≥ 3×')
+}
+{
+  using out = new Queue<[number, number]>()
+  using ready = new Event()
+  const children = Array.from({ length: 8 }, () => new Process({ target: contend, args: [lock, ready, out] }).start())
+  await new Promise(resolve => setTimeout(resolve, 1500))
+  ready.set()
+  const got = await results(children, out)
+  const counts = got.map(([count]) => count)
+  const total = counts.reduce((a, b) => a + b)
+  row('8 contending', total / 2, peer('contended'), 'Python', '/s', '≥ 2×')
+  const share = Math.min(...counts) / (total / 8)
+  const longest = Math.max(...got.map(([, ms]) => ms))
+  rows['8 contending, least share'] = { ours: share.toFixed(2), against: `Python ${peer('contended-share').toFixed(2)}`, ratio: '', wanted: '≥ 0.5' }
+  rows['8 contending, longest wait'] = { ours: `${longest.toFixed(1)} ms`, against: `Python ${peer('contended-longest').toFixed(1)} ms`, ratio: '', wanted: '≤ 100 ms' }
+}
+{
+  using out = new Queue<number>()
+  using barrier = new Barrier(4)
+  const children = Array.from({ length: 4 }, () => new Process({ target: meet, args: [barrier, 5000, out] }).start())
+  row('Barrier of 4, rounds', Math.min(...await results(children, out)), peer('barrier'), 'Python', '/s', '≥ 5×')
+}
+{
+  using out = new Queue<number>()
+  using condition = new Condition()
+  event.clear()
+  const children = [true, false].map(mine => new Process({ target: pingpong, args: [condition, event, mine, 20_000, out] }).start())
+  row('Condition ping-pong, rounds', Math.min(...await results(children, out)), peer('pingpong'), 'Python', '/s', '≥ 5×')
+}
+console.table(rows)
