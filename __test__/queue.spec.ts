@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import test from 'ava'
-import { ClosedError, Empty, Full, Process, Queue, SerializationError, ShutDown, StateError } from '#src/index.js'
+import { ClosedError, Empty, Full, memoryUsage, Process, Queue, SerializationError, ShutDown, StateError } from '#src/index.js'
 import { native } from '#src/native.js'
 import { run, until } from './helpers/programs.js'
 import { leavesNothing } from './helpers/settled.js'
@@ -448,4 +448,25 @@ test.serial('maxBytes: small items count as 128 bytes; a full queue is no obstac
   await t.throwsAsync(waits, { instanceOf: ShutDown })
   t.is((await queue.getMany(20)).length, 10)
   for (const maxBytes of [0, -1, NaN, '1' as unknown as number]) t.throws(() => new Queue({ maxBytes }), { instanceOf: RangeError }, String(maxBytes))
+})
+
+test.serial('100,000 queues made, sent, used and dropped leave nothing', async t => {
+  using carrier = new Queue<Queue<number>>()
+  const turn = (k: number): void => {
+    using made = new Queue<number>()
+    carrier.putNowait(made)
+    made.putNowait(k)
+    using same = carrier.getNowait()
+    if (same.getNowait() !== k) throw new Error(`${k} is not there`)
+  }
+  for (let k = 0; k < 1000; k += 1) turn(k)
+  const before = memoryUsage()
+  for (let k = 0; k < 100_000; k += 1) {
+    turn(k)
+    // Queues that are closed by hand leave the rest to the collector now and then.
+    if (k % 10_000 === 0) await sleep(0)
+  }
+  const after = memoryUsage()
+  t.is(after.objects, before.objects)
+  t.true(after.usedBytes <= before.usedBytes, `${before.usedBytes} bytes became ${after.usedBytes}`)
 })

@@ -419,3 +419,31 @@ fn a_joiner_is_told_of_a_moment_that_is_over() {
         (0, 0, 0)
     );
 }
+
+#[test]
+fn items_in_hand_pass_the_wraps_of_counters() {
+    for ticket in [(1_u64 << 32) - 40, (1 << 37) - 40, (1 << 47) - 40] {
+        let f = Family::new(2);
+        let options = Options {
+            policy: Some(REDELIVER),
+            ticket,
+            ..Options::default()
+        };
+        let q = Queue::create_kind(&f.arenas[0], &f.members[0], JOINABLE, &options).unwrap();
+        Queue::open(&f.arenas[1], &f.members[1], q.handle).unwrap();
+        for k in 0..100 {
+            put_block(&f, 0, &q, k, None);
+            assert_eq!(got(&f, 1, &q).unwrap().0, k);
+        }
+        f.kill(1);
+        f.recover(0);
+        for k in 0..100 {
+            let (value, hand) = got(&f, 0, &q).unwrap();
+            assert_eq!((value, hand.attempt), (k, 2));
+            done(&f, 0, &q, &hand);
+        }
+        assert_eq!(joined(&f, &q), Joined::Finished);
+        close(&f, 0, &q);
+        f.expect_nothing_left();
+    }
+}
