@@ -156,7 +156,9 @@ pub fn queue_tail(env: &Env, id: u32) -> Result<f64> {
 #[napi]
 pub fn queue_joined(env: &Env, id: u32, since: f64) -> Result<u8> {
     let isolate = isolate(env)?;
-    let joined = isolate.queue(id)?.joined(isolate.arena, since as u64);
+    let joined = isolate
+        .queue(id)?
+        .joined(isolate.arena, &isolate.me, since as u64);
     Ok(match joined.map_err(fail)? {
         Joined::Pending => PENDING,
         Joined::Finished => FINISHED,
@@ -192,7 +194,7 @@ pub struct LostItems {
 pub fn queue_lost(env: &Env, id: u32) -> Result<Option<LostItems>> {
     let isolate = isolate(env)?;
     let arena = isolate.arena;
-    let Joined::Lost(lost) = isolate.queue(id)?.joined(arena, 0).map_err(fail)? else {
+    let Joined::Lost(lost) = isolate.queue(id)?.joined(arena, &isolate.me, 0).map_err(fail)? else {
         return Ok(None);
     };
     let key = Key::of(lost.process);

@@ -198,7 +198,7 @@ fn put_block(
     handles: &[Handle],
 ) -> Result<i32> {
     // A full queue is asked before a megabyte is copied for nothing.
-    if !queue.is_writable(isolate.arena).map_err(fail)? {
+    if !queue.is_writable(isolate.arena, &isolate.me).map_err(fail)? {
         return Ok(FULL);
     }
     let sealed = envelope::seal(isolate.arena, &isolate.me, bytes, blobs, handles).map_err(fail)?;

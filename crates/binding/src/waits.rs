@@ -76,8 +76,10 @@ impl Target {
     fn is_ready(&self, isolate: &Isolate) -> polyproc_arena::Result<bool> {
         match self {
             Self::Getter(queue) => queue.is_readable(isolate.arena),
-            Self::Putter(queue) => queue.is_writable(isolate.arena),
-            Self::Joiner(queue, since) => Ok(queue.joined(isolate.arena, *since)? != Joined::Pending),
+            Self::Putter(queue) => queue.is_writable(isolate.arena, &isolate.me),
+            Self::Joiner(queue, since) => {
+                Ok(queue.joined(isolate.arena, &isolate.me, *since)? != Joined::Pending)
+            }
             Self::End(key) => match children::exit_of(isolate.arena, *key) {
                 Ok(exit) => Ok(exit.is_some()),
                 Err(_) => children::has_ended(isolate.arena, *key),

@@ -4,9 +4,10 @@
 //! A slot in phase reading: recovery makes it full again. A message that was delivered by a queue that is
 //! joined stays in that phase, in hand: see [`crate::joinable`].
 
+use crate::inside::Inside;
 use crate::joinable::Hand;
-use crate::queue::{DROPS, HEAD, LAST, LOW, MOST_TURNS, Queue, SHUT, TAIL, TICKETS};
-use crate::segment::{Segment, Walk};
+use crate::queue::{DROPS, HEAD, LOW, MOST_TURNS, Queue, SHUT, TAIL, TICKETS};
+use crate::segment::Walk;
 use crate::slot::{self, HAS_BLOCK, HAS_PINS, IN_HAND, Look, Slot};
 use polyproc_arena::blocks::Side;
 use polyproc_arena::error::{Error, Result};
@@ -111,9 +112,10 @@ impl Queue {
         buffer: &mut [u8; slot::INLINE],
         taking: Taking,
     ) -> Result<Got> {
+        let mut inside = Some(self.inside(arena, me)?);
         let low = arena.map.word(self.body + LOW)?.load(Acquire);
         if low & (TICKETS - 1) != 0
-            && let Some(received) = self.take_returned(arena, me, low, buffer, taking)?
+            && let Some(received) = self.take_returned(arena, me, low, buffer, taking, &mut inside)?
         {
             return Ok(Got::Message(received));
         }
@@ -139,7 +141,7 @@ impl Queue {
                 if slot.look()? != Look::Full {
                     continue;
                 }
-                if let Some(received) = self.take(arena, me, &slot, buffer, taking)? {
+                if let Some(received) = self.take(arena, me, &slot, buffer, taking, &mut inside)? {
                     if ticket + 1 == segment.end() {
                         self.retire(arena, me)?;
                     }
@@ -159,7 +161,7 @@ impl Queue {
         if arena.map.word(self.body + SHUT)?.load(Acquire) == 0 {
             return Ok(Got::Empty);
         }
-        let last = Segment::read(arena, arena.link(self.body + LAST)?)?;
+        let last = self.last(arena)?;
         let closed = last.serves(tail) && last.slot(arena, tail).look()? == Look::Closed;
         Ok(if closed { Got::ShutDown } else { Got::Empty })
     }
@@ -171,6 +173,7 @@ impl Queue {
         slot: &Slot<'_>,
         buffer: &mut [u8; slot::INLINE],
         taking: Taking,
+        inside: &mut Option<Inside<'_>>,
     ) -> Result<Option<Received>> {
         self.note(arena, me, slot.ticket)?;
         if !slot.take(me.name.slot())? {
@@ -225,6 +228,8 @@ impl Queue {
         if received.block != 0 && !keeps {
             self.take_bytes_off(arena, arena.place(received.block)?.size)?;
         }
+        // The slot is no longer ours to change, and what follows enters sections.
+        drop(inside.take());
         let head = self.head(arena)?;
         // One waiter is woken a put at most; whoever finds more than it takes wakes the next.
         let getters = self.getters(arena);
@@ -243,6 +248,7 @@ impl Queue {
         low: u64,
         buffer: &mut [u8; slot::INLINE],
         taking: Taking,
+        inside: &mut Option<Inside<'_>>,
     ) -> Result<Option<Received>> {
         let word = arena.map.word(self.body + LOW)?;
         let head = arena.map.word(self.body + HEAD)?.load(Acquire);
@@ -254,7 +260,7 @@ impl Queue {
                     for ticket in segment.base.max(ticket)..segment.end().min(head) {
                         let slot = segment.slot(arena, ticket);
                         if slot.look()? == Look::Full
-                            && let Some(received) = self.take(arena, me, &slot, buffer, taking)?
+                            && let Some(received) = self.take(arena, me, &slot, buffer, taking, inside)?
                         {
                             // The next one looks from behind it, unless more was given back meanwhile.
                             let _ = word.cas(low, bump(low, ticket + 1));

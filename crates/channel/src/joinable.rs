@@ -186,7 +186,7 @@ impl Queue {
     ///
     /// # Errors
     /// `Corrupt`.
-    pub fn joined(&self, arena: &Arena, since: u64) -> Result<Joined> {
+    pub fn joined(&self, arena: &Arena, me: &Member, since: u64) -> Result<Joined> {
         // SYNC: pairs with the commit that counted the loss.
         let count = arena.map.word(self.body + LOST)?.load(Acquire);
         if count > 0 {
@@ -199,7 +199,7 @@ impl Queue {
             }));
         }
         let met = arena.map.word(self.body + MET)?.load(Acquire) >= since;
-        Ok(if met || self.finished(arena)?.is_some() {
+        Ok(if met || self.finished(arena, me)?.is_some() {
             Joined::Finished
         } else {
             Joined::Pending
@@ -208,7 +208,8 @@ impl Queue {
 
     /// The tail, if every slot before it is over. A slot that is being written counts as not done: so what
     /// was once found done stays so.
-    fn finished(&self, arena: &Arena) -> Result<Option<u64>> {
+    fn finished(&self, arena: &Arena, me: &Member) -> Result<Option<u64>> {
+        let _inside = self.inside(arena, me)?;
         let tail = self.tail(arena)?;
         let mut ticket = arena.map.word(self.body + DONE)?.load(Acquire);
         let mut walk = self.from(arena, ticket)?;
@@ -247,7 +248,7 @@ impl Queue {
         if self.policy.is_none() || !arena.has_waiters(joiners.at)? {
             return Ok(());
         }
-        if let Some(tail) = self.finished(arena)? {
+        if let Some(tail) = self.finished(arena, me)? {
             // A put may come between this and their look.
             self.raise(arena, MET, tail)?;
             arena.wake_all(me, joiners)?;

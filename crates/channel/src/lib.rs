@@ -13,6 +13,7 @@ pub mod connection;
 pub mod envelope;
 #[cfg(not(loom))]
 pub mod get;
+pub mod inside;
 #[cfg(not(loom))]
 pub mod joinable;
 #[cfg(not(loom))]

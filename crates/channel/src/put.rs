@@ -5,8 +5,7 @@
 //! begun: recovery goes on with it.
 
 use crate::get::Got;
-use crate::queue::{LAST, MOST_TURNS, Queue, SHUT, TAIL, TICKETS};
-use crate::segment::Segment;
+use crate::queue::{MOST_TURNS, Queue, SHUT, TAIL, TICKETS};
 use crate::slot::{self, HAS_BLOCK, HAS_PINS, Look, Slot};
 use polyproc_arena::blocks::Side;
 use polyproc_arena::error::{Error, Result};
@@ -76,6 +75,7 @@ impl Queue {
         if !bounded && matches!(message, Message::Block { .. }) && self.is_crowded(arena)? {
             return self.refusal(arena);
         }
+        let mut inside = Some(self.inside(arena, me)?);
         for _ in 0..MOST_TURNS {
             let ticket = tail.load(Acquire);
             if ticket >= TICKETS - 1 {
@@ -83,12 +83,14 @@ impl Queue {
                     "the queue has carried 2^48 messages; make a new one".into(),
                 ));
             }
-            let last = Segment::read(arena, arena.link(self.body + LAST)?)?;
+            let last = self.last(arena)?;
             if ticket >= last.end() {
                 if !passed && self.is_crowded(arena)? {
                     return self.refusal(arena);
                 }
+                drop(inside.take());
                 self.grow(arena, me)?;
+                inside = Some(self.inside(arena, me)?);
                 continue;
             }
             if ticket < last.base {
@@ -118,6 +120,7 @@ impl Queue {
             let _ = tail.cas(ticket, ticket + 1);
             if let Err(error) = self.write(arena, me, &slot, message) {
                 slot.abandon(owner)?;
+                drop(inside);
                 // While it was claimed it counted as not done.
                 self.tell_joiners(arena, me)?;
                 return Err(error);
@@ -127,6 +130,7 @@ impl Queue {
                     "this process was taken for dead while it put a message".into(),
                 ));
             }
+            drop(inside);
             let getters = self.getters(arena);
             if arena.has_waiters(getters.at)? {
                 arena.wake_one(me, getters)?;
@@ -153,7 +157,7 @@ impl Queue {
 
     fn call_next_putter(&self, arena: &Arena, me: &Member) -> Result<()> {
         let putters = self.putters(arena);
-        if arena.has_waiters(putters.at)? && self.is_writable(arena)? {
+        if arena.has_waiters(putters.at)? && self.is_writable(arena, me)? {
             arena.wake_one(me, putters)?;
         }
         Ok(())
@@ -216,6 +220,7 @@ impl Queue {
         self.note(arena, me, 0)?;
         self.raise(arena, SHUT, 1)?;
         let tail = arena.map.word(self.body + TAIL)?;
+        let mut inside = Some(self.inside(arena, me)?);
         let mut turns = 0;
         loop {
             turns += 1;
@@ -223,9 +228,11 @@ impl Queue {
                 return Err(Error::Corrupt("a shutdown goes round in circles"));
             }
             let ticket = tail.load(Acquire);
-            let last = Segment::read(arena, arena.link(self.body + LAST)?)?;
+            let last = self.last(arena)?;
             if ticket >= last.end() {
+                drop(inside.take());
                 self.grow(arena, me)?;
+                inside = Some(self.inside(arena, me)?);
                 continue;
             }
             if ticket < last.base {
@@ -245,6 +252,7 @@ impl Queue {
                 }
             }
         }
+        drop(inside);
         arena.wake_all(me, self.getters(arena))?;
         arena.wake_all(me, self.putters(arena))
     }

@@ -154,10 +154,11 @@ impl Queue {
     ///
     /// # Errors
     /// `Corrupt`.
-    pub fn is_writable(&self, arena: &Arena) -> Result<bool> {
+    pub fn is_writable(&self, arena: &Arena, me: &Member) -> Result<bool> {
         if self.most == 0 && self.bytes == 0 || arena.map.word(self.body + SHUT)?.load(Acquire) != 0 {
             return Ok(true);
         }
+        let _inside = self.inside(arena, me)?;
         let head = self.head(arena)?;
         let tail = arena.map.word(self.body + TAIL)?.load(SeqCst);
         let waiting = tail.saturating_sub(head) + self.returned(arena, head)?;

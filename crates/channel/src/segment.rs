@@ -1,10 +1,10 @@
 //! Segments: rows of slots that serve consecutive tickets.
 //!
 //! A block: 128 bytes of header (`base`, the ticket of the first slot; `len`, slots in all; `next`, the
-//! segment that goes on) and then the slots. A segment never leaves its queue while the queue lives, so
-//! that whoever was slow still finds slots there, with tickets that tell it so. A segment of which all
-//! slots are over is taken out of the chain, wherever it stands in it, and used again, for higher tickets,
-//! without being cleared: "free with a lower ticket" means empty.
+//! segment that goes on) and then the slots. A segment of which all slots are over is taken out of the
+//! chain, wherever it stands in it, and used again, for higher tickets, without being cleared: "free with a
+//! lower ticket" means empty. So whoever was slow still finds slots there, with tickets that tell it so. A
+//! segment is given back only once nobody is left in the queue who may have seen it: see [`crate::inside`].
 //!
 //! Chains are walked without a lock. A segment that is taken out loses its `base` before its `next`, so
 //! whoever reads a `next` that leads astray and then looks at the `base` knows it, and begins anew.
@@ -73,13 +73,30 @@ impl Segment {
     /// `Corrupt` when no segment can be there.
     #[inline]
     pub fn read(arena: &Arena, at: Offset) -> Result<Self> {
+        Self::glimpse(arena, at)?.checked()
+    }
+
+    /// Reads what stands at `at`, where there may be no segment any more: whoever looks must see to it that
+    /// there still is one, and then ask [`Segment::checked`].
+    ///
+    /// # Errors
+    /// `Corrupt` when it lies outside the arena.
+    #[inline]
+    pub fn glimpse(arena: &Arena, at: Offset) -> Result<Self> {
         // SYNC: Acquire pairs with the commit that linked the segment.
         let base = arena.map.word(at + BASE)?.load(Acquire);
         let len = arena.map.word(at + LEN)?.load(Acquire);
-        if at == 0 || len == 0 || len > 1 << 20 {
+        Ok(Self { at, base, len })
+    }
+
+    /// # Errors
+    /// `Corrupt` when this is no segment.
+    #[inline]
+    pub fn checked(self) -> Result<Self> {
+        if self.at == 0 || self.len == 0 || self.len > 1 << 20 {
             return Err(Error::Corrupt("a queue's segment is damaged"));
         }
-        Ok(Self { at, base, len })
+        Ok(self)
     }
 
     /// True when the segment serves the ticket.
@@ -126,17 +143,17 @@ impl Segment {
         let after = if next == 0 {
             None
         } else {
-            Some(Self::read(arena, next)?)
+            Some(Self::glimpse(arena, next)?)
         };
         // SYNC: Acquire pairs with the commit that took this one out: it changed the base before the link.
         if arena.map.word(self.at + BASE)?.load(Acquire) != self.base || self.next(arena)? != next {
             return Ok(Walk::Moved);
         }
-        Ok(match after {
-            None => Walk::End,
-            Some(after) if after.base > self.base && after.base != RETIRED => Walk::At(after),
-            Some(_) => Walk::Moved,
-        })
+        match after.map(Self::checked).transpose()? {
+            None => Ok(Walk::End),
+            Some(after) if after.base > self.base && after.base != RETIRED => Ok(Walk::At(after)),
+            Some(_) => Ok(Walk::Moved),
+        }
     }
 
     /// True when every slot has served its ticket.

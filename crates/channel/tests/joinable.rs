@@ -84,7 +84,7 @@ fn done(f: &Family, p: usize, q: &Queue, hand: &Hand) {
 
 fn joined(f: &Family, q: &Queue) -> Joined {
     let since = q.tail(&f.arenas[0]).unwrap();
-    q.joined(&f.arenas[0], since).unwrap()
+    q.joined(&f.arenas[0], &f.members[0], since).unwrap()
 }
 
 fn close(f: &Family, p: usize, q: &Queue) {
@@ -403,12 +403,12 @@ fn a_joiner_is_told_of_a_moment_that_is_over() {
     let record = arena
         .enter_list(me, q.joiners(arena), polyproc_arena::wait::Sleeper::Thread, 0)
         .unwrap();
-    assert_eq!(q.joined(arena, since).unwrap(), Joined::Pending);
+    assert_eq!(q.joined(arena, me, since).unwrap(), Joined::Pending);
     done(&f, 0, &q, &hand);
     // More is put before it wakes up.
     put(&f, 0, &q, 2);
     assert!(arena.is_called(record).unwrap());
-    assert_eq!(q.joined(arena, since).unwrap(), Joined::Finished);
+    assert_eq!(q.joined(arena, me, since).unwrap(), Joined::Finished);
     assert_eq!(joined(&f, &q), Joined::Pending);
     arena.leave_list(me, record).unwrap();
     close(&f, 0, &q);

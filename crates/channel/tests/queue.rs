@@ -190,3 +190,25 @@ fn what_a_dead_process_held_is_taken_back() {
     let report = check::check(&f.arenas[0]).unwrap();
     assert_eq!((report.processes, report.members), (1, 1));
 }
+
+#[test]
+fn what_a_burst_took_is_given_back() {
+    let f = Family::new(2);
+    let q = Queue::create(&f.arenas[0], &f.members[0], 0, None).unwrap();
+    let there = Queue::open(&f.arenas[1], &f.members[1], q.handle).unwrap();
+    let bytes = |f: &Family| check::usage(&f.arenas[0]).unwrap().block_bytes;
+    for _ in 0..3 {
+        for k in 0..50_000 {
+            assert_eq!(put(&f, 0, &q, k), Put::Done);
+        }
+        assert!(bytes(&f) > 50_000 * 128);
+        for k in 0..50_000 {
+            assert_eq!(get(&f, 1, &there), Some(k));
+        }
+        // A few segments stay: the newest, and some to use again.
+        assert!(bytes(&f) <= 7 * (128 << 10), "{} bytes", bytes(&f));
+    }
+    q_close(&f, 0, &q);
+    q_close(&f, 1, &there);
+    f.expect_nothing_left();
+}

@@ -55,11 +55,11 @@ fn small_messages_count_with_their_slots() {
     let q = make(&f, 10 * 128);
     for _ in 0..3 {
         for _ in 0..10 {
-            assert!(q.is_writable(&f.arenas[0]).unwrap());
+            assert!(q.is_writable(&f.arenas[0], &f.members[0]).unwrap());
             assert_eq!(put(&f, 0, &q, 8), Put::Done);
         }
         assert_eq!(put(&f, 0, &q, 8), Put::Full);
-        assert!(!q.is_writable(&f.arenas[0]).unwrap());
+        assert!(!q.is_writable(&f.arenas[0], &f.members[0]).unwrap());
         assert!(q.is_crowded(&f.arenas[0]).unwrap());
         for _ in 0..10 {
             assert!(get(&f, 0, &q));

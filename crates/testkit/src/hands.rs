@@ -77,7 +77,7 @@ impl Queues {
         while let Some(value) = operations::get(arena, me, &self.d)? {
             found.push(value);
         }
-        let joined = |queue: &Queue| queue.joined(arena, queue.tail(arena)?);
+        let joined = |queue: &Queue| queue.joined(arena, me, queue.tail(arena)?);
         if joined(&self.j)? != Joined::Finished {
             return Err(Error::State("not everything in j is done".into()));
         }

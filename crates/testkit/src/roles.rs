@@ -60,7 +60,7 @@ pub fn produce(arena: &Arena, me: &Member, name: &str, path: &str) -> Result<()>
                 Put::ShutDown => return Ok(()),
                 Put::Full => {}
             }
-            let ready = || queue.is_writable(arena);
+            let ready = || queue.is_writable(arena, me);
             polyproc_arena::block_on::block_on(arena, me, queue.putters(arena), None, None, ready, || false)?;
         }
         note(&mut file, '+')?;

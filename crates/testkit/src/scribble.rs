@@ -330,7 +330,10 @@ impl Ground {
             }
             5 => self.blocks.iter().try_for_each(|block| arena.free(me, *block)),
             6 => queue.len(arena).map(drop),
-            7 => queue.is_readable(arena).and(queue.is_writable(arena)).map(drop),
+            7 => queue
+                .is_readable(arena)
+                .and(queue.is_writable(arena, me))
+                .map(drop),
             8 => queue.shut_down(arena, me),
             9 | 10 => recovery::round(arena, me).map(drop),
             11 => {

@@ -160,12 +160,12 @@ fn in_round(
             .into(),
         ),
         "len" => Ok(round.t.len(arena)?.to_string()),
-        "room" => Ok(round.b.is_writable(arena)?.to_string()),
+        "room" => Ok(round.b.is_writable(arena, me)?.to_string()),
         "wait" => wait_get(arena, me, &round.t, number(1)),
         "join" => {
             let end = clock::now() + number(1) * MS;
             let since = round.hands.j.tail(arena)?;
-            let ready = || Ok(round.hands.j.joined(arena, since)? != Joined::Pending);
+            let ready = || Ok(round.hands.j.joined(arena, me, since)? != Joined::Pending);
             let joiners = round.hands.j.joiners(arena);
             let outcome = block_on(arena, me, joiners, Some(end), None, ready, || false)?;
             Ok(if outcome == Outcome::Ready {
@@ -214,7 +214,7 @@ fn wait_put(arena: &Arena, me: &Member, queue: &Queue, ms: u64) -> Result<String
         if operations::put(arena, me, queue, 2, Shape::Inline)? == Put::Done {
             return Ok("done".into());
         }
-        let ready = || queue.is_writable(arena);
+        let ready = || queue.is_writable(arena, me);
         if block_on(arena, me, queue.putters(arena), Some(end), None, ready, || false)? != Outcome::Ready {
             return Ok("timeout".into());
         }

@@ -81,12 +81,12 @@ fn join(actor: &Actor<'_>, queue: &Queue) -> u64 {
     let (arena, me) = (actor.arena, actor.me);
     let since = queue.tail(arena).unwrap();
     loop {
-        match queue.joined(arena, since).unwrap() {
+        match queue.joined(arena, me, since).unwrap() {
             Joined::Finished => return JOINED,
             Joined::Lost(_) => return LOST,
             Joined::Pending => {}
         }
-        let ready = || Ok(queue.joined(arena, since)? != Joined::Pending);
+        let ready = || Ok(queue.joined(arena, me, since)? != Joined::Pending);
         block_on(arena, me, queue.joiners(arena), None, None, ready, || false).unwrap();
     }
 }
@@ -182,9 +182,12 @@ impl Scenario for Hands {
     }
 
     fn may_sleep(&self, family: &Family, shared: &Shared, p: usize) -> bool {
-        let warden = &family.arenas[self.parts.len()];
+        let (warden, me) = (
+            &family.arenas[self.parts.len()],
+            &family.members[self.parts.len()],
+        );
         let since = shared.queue.tail(warden).unwrap();
-        self.parts[p] == Part::Join && shared.queue.joined(warden, since).unwrap() == Joined::Pending
+        self.parts[p] == Part::Join && shared.queue.joined(warden, me, since).unwrap() == Joined::Pending
     }
 
     fn at_rest(&self, family: &Family, shared: &Shared, end: &End) -> Result<(), String> {
@@ -245,7 +248,7 @@ impl Scenario for Hands {
         if let Some(twice) = places.iter().find(|(_, places)| places.len() > 1) {
             return Err(format!("an item is in more than one place: {twice:?}"));
         }
-        let lost = match queue.joined(arena, 1).map_err(|error| error.to_string())? {
+        let lost = match queue.joined(arena, me, 1).map_err(|error| error.to_string())? {
             Joined::Lost(lost) => lost.count,
             _ => 0,
         };
@@ -262,7 +265,9 @@ impl Scenario for Hands {
         }
         let in_hand = places.values().flatten().any(|place| *place == "in hand");
         let since = queue.tail(arena).map_err(|error| error.to_string())?;
-        let joined = queue.joined(arena, since).map_err(|error| error.to_string())?;
+        let joined = queue
+            .joined(arena, me, since)
+            .map_err(|error| error.to_string())?;
         if lost == 0 && (joined == Joined::Finished) == in_hand {
             return Err(format!("{joined:?} with {places:?}"));
         }

@@ -1,6 +1,6 @@
 //! The queue: puts and gets in all orders that the bounds allow, with kills.
 
-use crate::numbers::{close, get, put, put_block, settle};
+use crate::numbers::{EMPTY, close, get, put, put_block, settle};
 use polyproc_channel::queue::Queue;
 use polyproc_testkit::explore::{Actor, End, Explorer, Scenario};
 use polyproc_testkit::family::Family;
@@ -11,6 +11,8 @@ enum Task {
     Put,
     PutBlock,
     Get,
+    /// Takes a block of the size of a queue's second segment and clears it, as another queue would.
+    Reuse,
 }
 
 struct Concert {
@@ -49,6 +51,11 @@ impl Scenario for Concert {
                 Task::Put => put(actor.arena, actor.me, queue, value),
                 Task::PutBlock => put_block(actor.arena, actor.me, queue, value),
                 Task::Get => get(actor.arena, actor.me, queue),
+                Task::Reuse => {
+                    let block = actor.arena.alloc(actor.me, 8 << 10).unwrap();
+                    actor.arena.zero(block, 8 << 10).unwrap();
+                    EMPTY
+                }
             });
         }
     }
@@ -60,7 +67,7 @@ impl Scenario for Concert {
     }
 }
 
-use Task::{Get, Put, PutBlock};
+use Task::{Get, Put, PutBlock, Reuse};
 
 #[test]
 fn put_and_get() {
@@ -140,4 +147,29 @@ fn a_segment_is_used_again() {
         .kills(1)
         .preemptions(2)
         .run(&concert);
+}
+
+#[test]
+fn a_segment_is_given_back() {
+    let all: [&'static [&'static [Task]]; 2] = [
+        &[&[Put, Put, Get, Reuse], &[Put]],
+        &[&[Put, Put, Get, Reuse], &[Get]],
+    ];
+    for tasks in all {
+        let concert = Concert {
+            tasks,
+            most: 0,
+            // The first segment is over, the second but for one slot.
+            used: 31 + 62,
+            full: 0,
+        };
+        Explorer::new("queue, a segment given back", 2)
+            .tires(1)
+            .preemptions(2)
+            .run(&concert);
+        Explorer::new("queue, killed while it gives back", 2)
+            .kills(1)
+            .preemptions(0)
+            .run(&concert);
+    }
 }

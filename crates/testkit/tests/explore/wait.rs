@@ -58,7 +58,7 @@ fn put_blocking(actor: &Actor<'_>, queue: &Queue, value: u64) -> u64 {
             return outcome;
         }
         let list = queue.putters(actor.arena);
-        let ready = || queue.is_writable(actor.arena);
+        let ready = || queue.is_writable(actor.arena, actor.me);
         block_on(actor.arena, actor.me, list, None, None, ready, || false).unwrap();
     }
 }
@@ -141,10 +141,13 @@ impl Scenario for Waits {
     }
 
     fn may_sleep(&self, family: &Family, queue: &Queue, p: usize) -> bool {
-        let warden = &family.arenas[self.parts.len()];
+        let (warden, me) = (
+            &family.arenas[self.parts.len()],
+            &family.members[self.parts.len()],
+        );
         match self.parts[p] {
             Part::Put | Part::Shut | Part::Recover => false,
-            Part::PutBlocking => !queue.is_writable(warden).unwrap(),
+            Part::PutBlocking => !queue.is_writable(warden, me).unwrap(),
             Part::Get | Part::GetUntil | Part::GetAsync => !queue.is_readable(warden).unwrap(),
         }
     }
