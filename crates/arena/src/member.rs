@@ -13,7 +13,7 @@
 //! +64   parked     flag: 1 while the isolate's event loop sleeps, or is about to
 //! +68   dirty      flag: 1 when something it waits for may have happened
 //! +72   records    sixteen words: blocks of waiter records
-//! +256  hazards    eight words: queue segments this member may be reading
+//! +256  hazards    eight words: the first says which queue it is inside (see `inside` of the channel crate)
 //! ```
 //!
 //! # What a crash leaves
@@ -42,7 +42,7 @@ pub const DIRTY: Offset = 68;
 pub const RECORDS: Offset = 72;
 /// How many such blocks a member can have; each is twice the one before.
 pub const RECORDS_LEN: u64 = 16;
-/// Segments in use.
+/// What it is inside of.
 pub const HAZARDS: Offset = 256;
 /// Hazard words in a slot.
 pub const HAZARDS_LEN: u64 = 8;
