@@ -1,5 +1,7 @@
 // Limits: of the family's own, and of the system. What does not fit is a typed error that says what to do; never a signal.
 
+import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { fixture, run } from './helpers/programs.js'
 
@@ -45,6 +47,59 @@ test.serial('under ulimit -f the memory is smaller, or a typed error says what l
     t.is(signal, null, `${blocks} blocks: ${err}`)
     t.is(code, 0, `${blocks} blocks: ${err}`)
     t.regex(out, blocks > 1000 ? /works 3 child 4/ : /StateError .*ulimit -f/, `${blocks} blocks: ${out}`)
+  }
+})
+
+/** A control group with so much memory, where one can be made here. */
+function memoryGroup(bytes: number): { path: string; remove: () => Promise<void> } | null {
+  for (const [root, limit] of [['/sys/fs/cgroup/memory', 'memory.limit_in_bytes'], ['/sys/fs/cgroup', 'memory.max']] as const) {
+    const path = `${root}/polyproc-test-${process.pid}`
+    const remove = async (): Promise<void> => {
+      for (let k = 0; ; k += 1) {
+        try {
+          rmdirSync(path)
+          return
+        } catch (error) {
+          // Its last process is on its way out.
+          if (k > 200) throw error
+          await sleep(20)
+        }
+      }
+    }
+    try {
+      mkdirSync(path)
+    } catch {
+      continue
+    }
+    try {
+      writeFileSync(`${path}/${limit}`, String(bytes))
+      return { path, remove }
+    } catch {
+      rmdirSync(path)
+    }
+  }
+  return null
+}
+
+test.serial('in a control group with little memory the limit is half of that, and comes before the kernel kills', async t => {
+  const group = memoryGroup(384 << 20)
+  if (group === null) {
+    t.log('no control group can be made here')
+    t.pass()
+    return
+  }
+  try {
+    // With core dumps on: shared memory is not in them.
+    const { code, signal, out, err } = await limited(`echo $$ > ${group.path}/cgroup.procs; ulimit -c unlimited`, 'fills.mjs', ['queue'])
+    t.deepEqual([code, signal, err], [0, null, ''])
+    const lines = out.trim().split('\n')
+    t.regex(lines[0] ?? '', /^OutOfMemoryError ERR_POLYPROC_OUT_OF_MEMORY/)
+    const [, used, most] = /^within the limit true (\d+) of (\d+)$/.exec(lines[1] ?? '') ?? []
+    t.is(Number(most), 192 << 20)
+    t.true(Number(used) > 130 << 20)
+    t.deepEqual(lines.slice(2).map(line => line.split(' ').slice(0, -1).join(' ')), ['all items true', 'again true', 'books balance'])
+  } finally {
+    await group.remove()
   }
 })
 
