@@ -1,7 +1,7 @@
 /**
  * Locks, semaphores, events, conditions and barriers, beside what they are measured against: two `Atomics` calls by hand,
  * an empty Node-API call, `async-mutex` within one thread, and Python's multiprocessing between processes. All in one run,
- * since only such figures can be compared; each is the best of several rounds, except where processes contend.
+ * since only such figures can be compared; within one thread each is the best of many short rounds.
  *
  *   npm run bench -- synchronize
  */
@@ -14,23 +14,27 @@ import { bare } from '#src/native.js'
 
 const SECONDS = 1
 
-/** Best time of `fn` in ns, of several rounds. */
-function time(count: number, fn: (times: number) => void): number {
+/** Rounds of less than a time slice: on a busy machine some of them are left alone. */
+const ROUNDS = 300
+const TIMES = 2000
+
+/** Best time of an operation in ns, of many short rounds. */
+function time(fn: (times: number) => void): number {
   let best = Infinity
-  for (let round = 0; round < 5; round += 1) {
+  for (let round = 0; round < ROUNDS; round += 1) {
     const begun = performance.now()
-    fn(count)
-    best = Math.min(best, (performance.now() - begun) / count * 1e6)
+    fn(TIMES)
+    best = Math.min(best, (performance.now() - begun) / TIMES * 1e6)
   }
   return best
 }
 
-async function timeAsync(count: number, fn: () => Promise<void>): Promise<number> {
+async function timeAsync(fn: () => Promise<void>): Promise<number> {
   let best = Infinity
-  for (let round = 0; round < 5; round += 1) {
+  for (let round = 0; round < ROUNDS; round += 1) {
     const begun = performance.now()
-    for (let k = 0; k < count; k += 1) await fn()
-    best = Math.min(best, (performance.now() - begun) / count * 1e6)
+    for (let k = 0; k < TIMES / 4; k += 1) await fn()
+    best = Math.min(best, (performance.now() - begun) / (TIMES / 4) * 1e6)
   }
   return best
 }
@@ -118,25 +122,25 @@ const semaphore = new Semaphore(3)
 const event = new Event()
 
 const cells = new Int32Array(new SharedArrayBuffer(8))
-const byHand = time(1_000_000, times => {
+const byHand = time(times => {
   for (let k = 0; k < times; k += 1) {
     if (Atomics.compareExchange(cells, 0, 0, 1) === 0) Atomics.compareExchange(cells, 0, 1, 0)
   }
 })
-const tries = time(500_000, times => { for (let k = 0; k < times; k += 1) lock.tryAcquire()!.release() })
+const tries = time(times => { for (let k = 0; k < times; k += 1) lock.tryAcquire()!.release() })
 row('tryAcquire + release', tries, byHand, 'two Atomics', 'ns', '≤ 3×')
-const sync = time(500_000, times => { for (let k = 0; k < times; k += 1) lock.acquireSync().release() })
+const sync = time(times => { for (let k = 0; k < times; k += 1) lock.acquireSync().release() })
 row('acquireSync + release', sync, peer('uncontended'), 'Python', 'ns', '≤ 0.4×')
 const mutex = new Mutex()
-const theirs = await timeAsync(100_000, async () => { (await mutex.acquire())() })
-const ours = await timeAsync(100_000, async () => { (await lock.acquire()).release() })
+const theirs = await timeAsync(async () => { (await mutex.acquire())() })
+const ours = await timeAsync(async () => { (await lock.acquire()).release() })
 row('await acquire() + release', ours, theirs, 'async-mutex', 'ns', '≤ 1×')
-const empty = time(1_000_000, times => { for (let k = 0; k < times; k += 1) bare.nothing() })
-const isSet = time(1_000_000, times => { for (let k = 0; k < times; k += 1) event.isSet() })
+const empty = time(times => { for (let k = 0; k < times; k += 1) bare.nothing() })
+const isSet = time(times => { for (let k = 0; k < times; k += 1) event.isSet() })
 row('Event.isSet', isSet, empty, 'empty call', 'ns', '≤ 2.5×')
 // A property that is read and not used may be left out.
 let sum = 0
-const value = time(1_000_000, times => { for (let k = 0; k < times; k += 1) sum += semaphore.value })
+const value = time(times => { for (let k = 0; k < times; k += 1) sum += semaphore.value })
 row('Semaphore.value', value, empty, 'empty call', 'ns', '≤ 2.5×')
 if (sum === 0) throw new Error('a semaphore of 3 has no permits')
 
