@@ -27,7 +27,7 @@ pub struct Inside<'a> {
 #[inline]
 pub fn enter(word: &Word, queue: u64) -> Inside<'_> {
     // SYNC: Relaxed: only this member writes the word.
-    let times = (word.load(Relaxed) + 1) & 0xffff_ffff;
+    let times = word.load(Relaxed).wrapping_add(1) & 0xffff_ffff;
     word.store(queue << 32 | times, Relaxed);
     // SYNC: pairs with the fence in `taken_out`: either the word is seen there, or what is looked at from
     // here on is the chain without what was taken out.
