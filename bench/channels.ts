@@ -4,13 +4,15 @@
  * five rounds.
  *
  *   npm run bench -- channels
- *   npm run bench -- channels objects trips      only some: objects, many, sync, crowd, trips, asleep, bytes, allocate
+ *   npm run bench -- channels objects trips      only some: objects, many, sync, crowd, layers, trips,
+ *                                            asleep, bytes, allocate
  */
 
 import { execFileSync, spawn, type ChildProcess, type SerializationType } from 'node:child_process'
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { allocate, free, Process, Queue } from 'polyproc'
+import { decode, encode } from '#src/codec/index.js'
 import { bare as calls, native } from '#src/native.js'
 
 const ROUNDS = 5
@@ -213,6 +215,38 @@ if (isWanted('crowd')) {
   // Starting the processes is in both, so there must be enough to do.
   const { four, one } = await inTurns({ four: () => crowd(400_000), one: () => alone(800_000) }) as Record<'four' | 'one', number>
   row('small object, 4 producers and 4 consumers', four, 'one and one', one, '/s', true, '0.5×')
+}
+
+// ── layers ──
+
+/** CPU time of one call in nanoseconds; `measure` makes so many calls. */
+async function cpuOf(measure: (count: number) => unknown): Promise<number> {
+  const count = 200_000
+  const before = process.cpuUsage()
+  await measure(count)
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) * 1000 / count
+}
+
+if (isWanted('layers')) {
+  const queue = new Queue()
+  const id = native.queueCreate(1, 0, 0, null)
+  const make = (n: number): object => ({ id: n, name: 'some name', v: [1.5, 2.5, 3.5] })
+  queue.putSync(make(0))
+  queue.getSync()
+  const message = encode(make(0))
+  const [kind, bytes] = [message.kind, Buffer.from(message.bytes.subarray(0, message.length))]
+  message.release()
+  const layers: Record<string, (count: number) => unknown> = {
+    'to encode a small object': count => { for (let n = 0; n < count; n += 1) encode(make(n)).release() },
+    'to decode it': count => { for (let n = 0; n < count; n += 1) decode(kind, bytes) },
+    'the two native calls': count => { for (let n = 0; n < count; n += 1) { calls.queuePut(id, kind, 0, bytes.length); calls.queueGet(id, 0) } },
+    'a put and a get of it, blocking': count => { for (let n = 0; n < count; n += 1) { queue.putSync(make(n)); queue.getSync() } },
+    'the same, awaited': async count => { for (let n = 0; n < count; n += 1) { await queue.put(make(n)); await queue.get() } },
+    'a put and a get of a number, blocking': count => { for (let n = 0; n < count; n += 1) { queue.putSync(n); queue.getSync() } },
+  }
+  const figures = await inTurns(Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, () => cpuOf(layer)])))
+  for (const [name, ns] of Object.entries(figures)) rows.push(`| CPU in one process: ${name} | ${Math.round(ns)} ns | | | |`)
 }
 
 // ── round trips ──
