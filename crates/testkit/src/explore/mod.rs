@@ -21,6 +21,7 @@
 
 mod machine;
 mod process;
+mod quiet;
 mod run;
 mod search;
 mod world;
@@ -30,6 +31,7 @@ use polyproc_arena::layout::Layout;
 use polyproc_arena::{Arena, Member};
 use world::World;
 
+pub use quiet::caught;
 pub use search::Explorer;
 
 /// A small arena: 512 KiB of data is enough for any scenario.

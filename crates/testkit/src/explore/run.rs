@@ -1,6 +1,7 @@
 //! One execution: the processes as coroutines, and the moves on them.
 
 use super::process::{Stop, Wait};
+use super::quiet::caught;
 use super::search::Explorer;
 use super::world::{Running, World, mix};
 use super::{Actor, End, Scenario};
@@ -8,7 +9,6 @@ use crate::family::Family;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
 use polyproc_arena::check;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What can happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,9 +122,7 @@ impl<'a, S: Scenario> Run<'a, S> {
         let process = &self.world.processes[p];
         let coroutine = &mut self.processes[p];
         let running = Running::Process(p);
-        let outcome = self.world.during(running, || {
-            catch_unwind(AssertUnwindSafe(|| coroutine.resume(())))
-        });
+        let outcome = self.world.during(running, || caught(|| coroutine.resume(())));
         match outcome {
             Ok(CoroutineResult::Yield(Stop::Hang)) => {
                 Err(format!("process {p} waits for ever for what nobody will do"))
@@ -317,7 +315,7 @@ impl<'a, S: Scenario> Run<'a, S> {
 }
 
 fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, String> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|panic| text(&*panic))
+    caught(f).map_err(|panic| text(&*panic))
 }
 
 fn text(panic: &(dyn std::any::Any + Send)) -> String {

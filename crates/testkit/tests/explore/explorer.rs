@@ -1,6 +1,6 @@
 //! The explorer itself: it finds what is wrong with protocols that are.
 
-use polyproc_testkit::explore::{Actor, End, Explorer, Scenario};
+use polyproc_testkit::explore::{Actor, End, Explorer, Scenario, caught};
 use polyproc_testkit::family::Family;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
@@ -10,7 +10,7 @@ fn word(family: &Family) -> u64 {
 }
 
 fn panics(f: impl FnOnce()) -> String {
-    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).expect_err("it found nothing");
+    let panic = caught(f).expect_err("it found nothing");
     *panic.downcast::<String>().unwrap()
 }
 
