@@ -17,7 +17,7 @@ async function takes200(t: { true(value: boolean, message?: string): unknown }, 
   const began = performance.now()
   await fn()
   const ms = performance.now() - began
-  t.true(ms >= 195 && ms < 400, `${ms} ms`)
+  t.true(ms >= 195 && ms < 1000, `${ms} ms`)
 }
 
 test.serial('QUEUE-01 put: six fit, the seventh is Full at once or after the timeout', async t => {

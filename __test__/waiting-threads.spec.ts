@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import { memoryUsage, Queue, toToken } from '#src/index.js'
 import { native } from '#src/native.js'
 import { fixture, isChaos, run, until } from './helpers/programs.js'
@@ -83,12 +83,19 @@ test.serial(`${isChaos ? 1000 : 100} threads started and terminated while they w
   t.is(await queue.get({ timeout: 1000 }), 1)
 })
 
-test.serial('process.exit() with 10 threads in getSync ends within 200 ms', async t => {
-  const { code, out, err } = await run('threads-exit.mjs', [10])
+/** How long `process.exit()` takes with 10 threads blocked, ms. */
+async function exitTakes(t: ExecutionContext, how: string): Promise<number> {
+  const { code, out, err } = await run('threads-exit.mjs', [10, how])
   t.deepEqual([code, err], [9, ''])
   const exiting = Number(/exiting (\d+)/.exec(out)?.[1])
-  const ended = Number(/ended (\d+)/.exec(out)?.[1] ?? Date.now())
-  t.true(ended - exiting < 200, `${ended - exiting} ms`)
+  return Number(/ended (\d+)/.exec(out)?.[1] ?? Date.now()) - exiting
+}
+
+test.serial('process.exit() with 10 threads in getSync ends within 200 ms', async t => {
+  // Where Node by itself needs more than half of that, the machine is busy with something else: then twice what Node needs.
+  const plain = await exitTakes(t, 'plain')
+  const ms = await exitTakes(t, 'getSync')
+  t.true(ms < Math.max(200, 2 * plain), `${ms} ms; ${plain} without polyproc`)
 })
 
 test.serial('threads and main threads of two processes serve one queue; every item comes once', async t => {
