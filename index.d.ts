@@ -23,8 +23,12 @@ export interface ArrivalResult {
   place: number
 }
 
-/** An object with the bare calls, by their names. */
-export declare function bareCalls(): Record<string, (...numbers: number[]) => number>
+/**
+ * An object with the bare calls, by their names, and `cells`: the first one of this thread makes it, with the cells that it is
+ * given. Numbers go into the first four words of the cells; a whole number comes back in the fifth, any other in the last 8
+ * bytes of 32.
+ */
+export declare function bareCalls(cells: Buffer): Record<string, () => void> & { cells: Buffer }
 
 /** Breaks a round, negative: whichever is open; what has become of it, as `barrierFate`. */
 export declare function barrierAbort(id: number, round: number): number

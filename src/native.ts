@@ -21,23 +21,81 @@ function loadNative(): typeof Native {
 /** The native part, as index.d.ts says. */
 export const native = loadNative()
 
-/** Calls without the cost of the generated ones: numbers in, a number out. */
-export interface Bare {
+const raw = native.bareCalls(Buffer.allocUnsafeSlow(32))
+/** What the native part reads and writes: numbers for a call, then its result. */
+const cells = new Int32Array(raw.cells.buffer, raw.cells.byteOffset, 8)
+const doubles = new Float64Array(raw.cells.buffer, raw.cells.byteOffset, 4)
+
+const whole = (): number => cells[4] as number
+const [queuePut, queueGet, lockTry, lockReleaseTurn, rlockTry, semaphoreTry, semaphoreRelease, semaphoreValue, eventIsSet] = [
+  raw['queuePut']!, raw['queueGet']!, raw['lockTry']!, raw['lockReleaseTurn']!, raw['rlockTry']!, raw['semaphoreTry']!,
+  raw['semaphoreRelease']!, raw['semaphoreValue']!, raw['eventIsSet']!,
+]
+
+/** Calls without the cost of the generated ones, nor of arguments and results: numbers cross through the cells. */
+export const bare = {
   /** For comparison. */
-  nothing(): void
+  nothing: raw['nothing']!,
   /** Puts the message in the first `length` bytes of a sending area: 0 done, 1 full, 2 shut down. */
-  queuePut: (id: number, kind: number, area: number, length: number) => number
+  queuePut(id: number, kind: number, area: number, length: number): number {
+    cells[0] = id
+    cells[1] = kind
+    cells[2] = area
+    cells[3] = length
+    queuePut()
+    return whole()
+  },
   /** A small message is copied to a receiving area: `kind * 2^32 + length`. Else -1 nothing, -2 ended, -3 fetch it by `receive`. */
-  queueGet: (id: number, area: number) => number
-  lockTry: (id: number) => number
-  lockReleaseTurn: (id: number, turn: number) => number
-  rlockTry: (id: number, context: number) => number
-  semaphoreTry: (id: number) => number
-  semaphoreRelease: (id: number, own: number) => number
-  semaphoreValue: (id: number) => number
-  eventIsSet: (id: number) => number
+  queueGet(id: number, area: number): number {
+    cells[0] = id
+    cells[1] = area
+    queueGet()
+    return doubles[3] as number
+  },
+  /** The acquisition, or -1. */
+  lockTry(id: number): number {
+    cells[0] = id
+    lockTry()
+    return whole()
+  },
+  /** Releases the acquisition of that turn, if it is still held. */
+  lockReleaseTurn(id: number, turn: number): void {
+    cells[0] = id
+    cells[1] = turn
+    lockReleaseTurn()
+  },
+  /** The acquisition, or -1. */
+  rlockTry(id: number, context: number): number {
+    cells[0] = id
+    cells[1] = context
+    rlockTry()
+    return whole()
+  },
+  /** 0, or -1 where there is no permit. */
+  semaphoreTry(id: number): number {
+    cells[0] = id
+    semaphoreTry()
+    return whole()
+  },
+  /** Gives a permit back; with `own` 1 only one that this thread has, where the semaphore keeps books. */
+  semaphoreRelease(id: number, own: number): void {
+    cells[0] = id
+    cells[1] = own
+    semaphoreRelease()
+  },
+  /** The permits that nobody has taken. */
+  semaphoreValue(id: number): number {
+    cells[0] = id
+    semaphoreValue()
+    return whole()
+  },
+  /** 1 or 0. */
+  eventIsSet(id: number): number {
+    cells[0] = id
+    eventIsSet()
+    return whole()
+  },
 }
-export const bare = native.bareCalls() as unknown as Bare
 
 /** False in a worker thread. */
 export const isMainThread: boolean = native.isMainThread()

@@ -1,6 +1,7 @@
 //! What one isolate (main thread or worker thread) has of the arena: its member, the objects that it
 //! holds, its scratch areas. Made when the first shared object is; let go when the environment ends.
 
+use crate::bare;
 use crate::event_loop::EventLoop;
 use crate::failure::{Result, state};
 use crate::family;
@@ -85,6 +86,7 @@ pub fn isolate(env: &Env) -> Result<Rc<Isolate>> {
         is_worker: Cell::new(false),
     });
     ISOLATE.with(|slot| *slot.borrow_mut() = Some(isolate.clone()));
+    bare::act_for(Some(&isolate));
     // SAFETY: the hook has no argument and is registered once for this environment.
     let status = unsafe { sys::napi_add_env_cleanup_hook(env.raw(), Some(leave), std::ptr::null_mut()) };
     crate::failure::node(status, "napi_add_env_cleanup_hook")?;
@@ -93,6 +95,7 @@ pub fn isolate(env: &Env) -> Result<Rc<Isolate>> {
 
 /// Runs when the environment ends: lets go of everything that this isolate holds.
 unsafe extern "C" fn leave(_: *mut std::ffi::c_void) {
+    bare::act_for(None);
     let Some(isolate) = ISOLATE.with(|slot| slot.borrow_mut().take()) else {
         return;
     };
