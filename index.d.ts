@@ -304,7 +304,10 @@ export declare function pipeHandle(id: number): Array<number>
 /** Opens the end of a handle. */
 export declare function pipeOpen(index: number, generation: number): PipeEnd
 
-/** In a child: the message that its parent left for it. Its first byte is the kind. */
+/**
+ * In a child: what its parent left for it: bytes (LE u32) of what is said of it, that, the message's kind, the
+ * message.
+ */
 export declare function processBoot(): Received | null
 
 /** See [`Ended`]. */
@@ -326,10 +329,10 @@ export declare function processKillAfter(key: number, ms: number): void
 export declare function processSignal(key: number, signal: number, tree: boolean): boolean
 
 /**
- * Starts a child that finds the message in the first `length` bytes of a sending area as its boot
- * message. Returns once the process exists.
+ * Starts a child that finds what is said of it and the message as its boot message. Returns once the
+ * process exists.
  */
-export declare function processStart(options: StartOptions, kind: number, area: number, length: number, blobs: Array<Uint8Array>, handles: Array<number>): StartedProcess
+export declare function processStart(options: StartOptions, said: string, kind: number, message: Uint8Array, blobs: Array<Uint8Array>, handles: Array<number>): StartedProcess
 
 /** Lets go of a queue. */
 export declare function queueClose(id: number): void

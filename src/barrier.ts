@@ -6,7 +6,7 @@ import { inspect } from 'node:util'
 import { isInterruptible } from './acquirable.js'
 import { BrokenBarrierError, InterruptedError } from './errors.js'
 import { flat } from './handles.js'
-import { needs, read, send } from './message.js'
+import { kindFirst, needs, read, send } from './message.js'
 import { call, native } from './native.js'
 import type { Named } from './queue.js'
 import { nameOf, registerShared, SharedObject, takeOpening } from './shared-object.js'
@@ -170,7 +170,7 @@ export class Barrier extends SharedObject {
     try {
       if (this.#action === undefined) {
         const message = call(() => native.barrierAction(this.id()))
-        if (message !== null) await preload(needs(message, true))
+        if (message !== null) await preload(needs(kindFirst(message)))
       }
       return this.#openAction()
     } catch (error) {
@@ -182,7 +182,7 @@ export class Barrier extends SharedObject {
   #openAction(): () => unknown {
     if (this.#action === undefined) {
       const message = call(() => native.barrierAction(this.id()))
-      this.#action = message === null ? null : read(message, true) as () => unknown
+      this.#action = message === null ? null : read(kindFirst(message)) as () => unknown
     }
     return this.#action ?? (() => undefined)
   }

@@ -6,10 +6,11 @@
 import { readFileSync, writeSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
+import { receiveBoot, type Boot } from './boot.js'
 import * as polyproc from './index.js'
-import { call, join, native } from './native.js'
+import { join } from './native.js'
 import { needs, read } from './message.js'
-import { enter, type Boot, type ModuleTarget, type Process } from './process.js'
+import { enter, type ModuleTarget, type Process } from './process.js'
 import { preload, registerPackage } from './target/index.js'
 
 /** Writes an error as Node does for what nothing catches: where it was thrown, the line, the stack. */
@@ -55,11 +56,11 @@ async function load({ module, export: name = 'default' }: ModuleTarget): Promise
 async function begin(): Promise<() => unknown> {
   registerPackage(polyproc)
   join()
-  const received = call(() => native.processBoot())
-  if (received === null || received === undefined) throw new polyproc.StateError('this process was not given anything to run: its parent ended before it had begun')
-  const loading = preload(needs(received, true))
+  const received = receiveBoot()
+  if (received === null) throw new polyproc.StateError('this process was not given anything to run: its parent ended before it had begun')
+  const loading = preload(needs(received))
   if (loading !== undefined) await loading
-  const boot = read(received, true) as Boot
+  const boot = read(received) as Boot
   const self: Process = enter(boot)
   const { target, args } = boot
   if (target === null || typeof target === 'function') return () => self.run()

@@ -107,34 +107,32 @@ export function take(queue: number, patient: boolean, get = bare.queueGet): unkn
   if (got === Got.Ended) return ended
   isLong()
   const received = native.receive()
-  const loading = patient ? preload(needs(received, false)) : undefined
-  return loading === undefined ? read(received, false) : loading.then(() => read(received, false))
+  const loading = patient ? preload(needs(received)) : undefined
+  return loading === undefined ? read(received) : loading.then(() => read(received))
 }
 
 /** What the native part gives of a large message. */
-interface Received { kind: number; bytes: ArrayBuffer; blobs: ArrayBuffer[]; handles: number[]; token: number }
+export interface Received { kind: number; bytes: ArrayBuffer; blobs: ArrayBuffer[]; handles: number[]; token: number }
 
-/** The value of a large message. `prefixed`: its first byte is its kind. */
-export function read(received: Received, prefixed: boolean): unknown {
+/** A message whose first byte is its kind, for want of another place to say it. */
+export function kindFirst(received: Received): Received {
+  return { ...received, kind: new Uint8Array(received.bytes)[0] ?? 0, bytes: received.bytes.slice(1) }
+}
+
+/** The value of a large message. */
+export function read({ kind, bytes, blobs, handles, token }: Received): unknown {
   const mine = depth
   depth = mine + 1
   try {
-    const { kind, bytes } = unwrap(received, prefixed)
-    noteReceived(received.blobs)
-    return decode(kind, bytes, 0, bytes.length, pairs(received.handles), received.blobs, extensionsOf())
+    noteReceived(blobs)
+    return decode(kind, Buffer.from(bytes), 0, bytes.byteLength, pairs(handles), blobs, extensionsOf())
   } finally {
     depth = mine
-    native.release(received.token)
+    native.release(token)
   }
 }
 
 /** URLs of the modules that a message needs before it can be read. */
-export function needs(received: Received, prefixed: boolean): readonly string[] {
-  const { kind, bytes } = unwrap(received, prefixed)
-  return needsOf(kind, bytes, 0, bytes.length)
-}
-
-function unwrap(received: Received, prefixed: boolean): { kind: number; bytes: Buffer } {
-  const bytes = Buffer.from(received.bytes)
-  return prefixed ? { kind: bytes[0] ?? 0, bytes: bytes.subarray(1) } : { kind: received.kind, bytes }
+export function needs({ kind, bytes }: Received): readonly string[] {
+  return needsOf(kind, Buffer.from(bytes), 0, bytes.byteLength)
 }

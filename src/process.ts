@@ -5,15 +5,13 @@
 import { isAbsolute, resolve } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { debuglog, inspect } from 'node:util'
-import { children, currentRecord, setCurrent, settings, type ParentInfo } from './children.js'
+import { launch, type Boot } from './boot.js'
+import { children, currentRecord, settings } from './children.js'
 import { ClosedError, SerializationError, StateError } from './errors.js'
 import { programFor, type Stdio } from './launch.js'
-import { flat } from './handles.js'
-import { surrender } from './memory.js'
-import { send } from './message.js'
 import { call, isMainThread, join, native } from './native.js'
 import { Line, notYet, readiness, timeoutOf, waitSync, What, type Readiness, type SyncWaitOptions, type WaitOptions } from './waiting.js'
-import { addEntries, entryUrls, privatesAgainst } from './target/index.js'
+import { privatesAgainst } from './target/index.js'
 
 const log = debuglog('polyproc')
 
@@ -52,28 +50,6 @@ export type ProcessOptions<A extends readonly unknown[] = any[]> = ProcessSettin
   | { target: (...args: A) => unknown; args: readonly [...A] }
   | { target?: (() => unknown) | undefined; args?: readonly [] | undefined }
   | { target: ModuleTarget; args?: readonly unknown[] | undefined })
-
-/** What a child is told of itself. */
-interface Said {
-  name: string
-  daemon: boolean
-  /** In base64. */
-  authKey: string
-  parent: ParentInfo
-  entries: string[]
-  argv: string[]
-}
-/** What travels to a child. */
-export interface Boot {
-  /** A {@link Said} as JSON: many small parts, which cost more the codec's way. */
-  said: string
-  /** The class of the process object, for a subclass of Process. */
-  type: (new () => Process) | null
-  /** Own properties of the process object. */
-  fields: Record<string, unknown>
-  target: Target | null
-  args: readonly unknown[]
-}
 
 interface State {
   /** How the native part names it; 0 before start. */
@@ -256,25 +232,12 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
     const program = programFor(options, this.#daemon)
     const privates = this.constructor === Process ? undefined : privatesAgainst(this.constructor as never, Process as never)
     if (privates !== undefined) throw new SerializationError(`a ${this.constructor.name} cannot be started: ${privates}`)
-    const said: Said = {
-      name: this.#name,
-      daemon: this.#daemon,
-      authKey: Buffer.from(this.#authKey).toString('base64'),
-      parent: { key: ownKey(), pid: process.pid, name: currentRecord().name },
-      entries: entryUrls(),
-      argv: process.argv.slice(1),
-    }
-    const boot: Boot = {
-      said: JSON.stringify(said),
+    const parent = { key: ownKey(), pid: process.pid, name: currentRecord().name }
+    const started = launch(program, this.#name, this.#daemon, this.#authKey, parent, {
       type: this.constructor === Process ? null : this.constructor as new () => Process,
       fields: { ...this as object },
       target: targetOf(options.target),
       args: [...options.args ?? []],
-    }
-    const started = send(boot, '', ({ kind, area, length, blobs, handles, pieces }) => {
-      const child = call(() => native.processStart(program, kind, area, length, [...blobs], flat(handles)))
-      surrender(pieces)
-      return child
     })
     this.#state.key = started.key
     this.#state.pid = started.pid
@@ -476,12 +439,8 @@ export function currentProcess(): Process {
   return current
 }
 
-/** In a child: says who this process is. @internal */
+/** In a child: becomes the process that the parent described. @internal */
 export function enter(boot: Boot): Process {
-  const { argv, entries, authKey, ...said } = JSON.parse(boot.said) as Said
-  setCurrent({ ...said, authKey: Uint8Array.from(Buffer.from(authKey, 'base64')) })
-  addEntries(entries)
-  process.argv.splice(1, Infinity, ...argv)
   current = Process.become(boot, native.processKey())
   return current
 }

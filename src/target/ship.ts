@@ -374,6 +374,14 @@ function isBare(fn: AnyFunction, { plan }: Subject): boolean {
   return isClass(plan.place.node) || ownProperties(fn, plan) === undefined
 }
 
+/** Whether all that a message says of a function it will say again: nothing that it captures or that hangs on it can change. */
+export function isSteady(fn: AnyFunction): boolean {
+  const known = knownKind(fn)
+  if (known?.kind !== 'value' || !known.subject.isSteady || !isBare(fn, known.subject)) return false
+  if (!known.subject.isSettled) settle(known.subject)
+  return known.subject.isSettled && prototypeProperties(fn, known.subject.code.isClass) === undefined
+}
+
 /** A function needs no captured variables again if none of those that it reaches does. */
 function settle(subject: Subject): void {
   const reached = new Set<Subject>([subject])

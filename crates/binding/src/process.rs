@@ -61,15 +61,15 @@ fn environment(given: Option<&[String]>) -> Result<Vec<CString>> {
     Ok(all)
 }
 
-/// Starts a child that finds the message in the first `length` bytes of a sending area as its boot
-/// message. Returns once the process exists.
+/// Starts a child that finds what is said of it and the message as its boot message. Returns once the
+/// process exists.
 #[napi]
 pub fn process_start(
     env: &Env,
     options: StartOptions,
+    said: String,
     kind: u8,
-    area: u32,
-    length: u32,
+    message: Uint8Array,
     blobs: Vec<Uint8Array>,
     handles: Vec<u32>,
 ) -> Result<StartedProcess> {
@@ -108,12 +108,13 @@ pub fn process_start(
         })
         .collect();
     let blobs: Vec<&[u8]> = blobs.iter().map(AsRef::as_ref).collect();
-    let bytes = isolate.sent(area, length)?;
-    // The kind stands before the message: a boot block has no slot to say it.
-    let mut message = Vec::with_capacity(bytes.len() + 1);
-    message.push(kind);
-    message.extend_from_slice(bytes);
-    let sealed = envelope::seal(isolate.arena, &isolate.me, &message, &blobs, &handles).map_err(fail)?;
+    // What is said of the child, after its length, and the message after its kind.
+    let mut boot = Vec::with_capacity(5 + said.len() + message.len());
+    boot.extend_from_slice(&(said.len() as u32).to_le_bytes());
+    boot.extend_from_slice(said.as_bytes());
+    boot.push(kind);
+    boot.extend_from_slice(&message);
+    let sealed = envelope::seal(isolate.arena, &isolate.me, &boot, &blobs, &handles).map_err(fail)?;
     let started = polyproc_family::start(
         isolate.arena,
         &isolate.me,
@@ -137,7 +138,8 @@ pub fn process_start(
     })
 }
 
-/// In a child: the message that its parent left for it. Its first byte is the kind.
+/// In a child: what its parent left for it: bytes (LE u32) of what is said of it, that, the message's kind, the
+/// message.
 #[napi]
 pub fn process_boot(env: &Env) -> Result<Option<Received<'_>>> {
     let isolate = isolate(env)?;
