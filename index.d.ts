@@ -25,8 +25,8 @@ export interface ArrivalResult {
 
 /**
  * An object with the bare calls, by their names, and `cells`: the first one of this thread makes it, with the cells that it is
- * given. Numbers go into the first four words of the cells; a whole number comes back in the fifth, any other in the last 8
- * bytes of 32.
+ * given. Numbers go into the first four words of the cells, one of more than 32 bits into the 8 bytes from the 32nd; a whole
+ * number comes back in the fifth word, any other in the 8 bytes from the 24th.
  */
 export declare function bareCalls(cells: Buffer): Record<string, () => void> & { cells: Buffer }
 
@@ -69,6 +69,70 @@ export interface BarrierState {
 
 /** Blocks until a round is over, and breaks it after `timeout` ms (negative: never): 1 passed, 2 broken, 3 cut short. */
 export declare function barrierWait(id: number, round: number, timeout: number, interruptible: boolean): number
+
+/** Makes a board that keeps the objects of `handles` alive and carries a note; returns its id. */
+export declare function boardCreate(handles: Array<number>, note: Buffer): number
+
+/**
+ * From now on this thread runs tasks; `inbox` is the handle of the queue by which it is told things, or
+ * empty. The worker's number.
+ */
+export declare function boardEnter(id: number, inbox: Array<number>): number
+
+/** Counts deaths and departures of workers, and that the pool broke. */
+export declare function boardEpoch(id: number): number
+
+/** Nobody replaces the workers of the pool any more. */
+export declare function boardGiveUp(id: number): void
+
+/** The handles that a board keeps alive. */
+export declare function boardHandles(id: number): Array<number>
+
+/** The handle of the queue by which a worker is told things; null when it has none, or has left. */
+export declare function boardInbox(id: number, worker: number): Array<number> | null
+
+/** Whether nobody replaces the workers of the pool any more. */
+export declare function boardIsBroken(id: number): boolean
+
+/**
+ * Begins to submit: outcomes go into the queue of that handle. The number of the lane; that of an id of the
+ * same board is the same.
+ */
+export declare function boardLane(id: number, index: number, generation: number): number
+
+/** This thread runs no more tasks. */
+export declare function boardLeave(id: number): void
+
+/** Workers that died since a task was settled last. */
+export declare function boardLosses(id: number): number
+
+/** The note that a board carries. */
+export declare function boardNote(id: number): Buffer
+
+/** Opens the board of a handle; returns its id. */
+export declare function boardOpen(index: number, generation: number): number
+
+/** The process of a worker, also for some time after it has died; null when it is not known. */
+export declare function boardProcess(id: number, worker: number): WorkerProcess | null
+
+/** The handle of the queue for the outcomes of a lane; null when its submitter is gone. */
+export declare function boardResults(id: number, lane: number): Array<number> | null
+
+/** Who runs a task, or ran it last: the number of a worker, or -1. */
+export declare function boardRunner(id: number, lane: number, number: number): number
+
+/** Blocks until the epoch is another than `epoch`: 0; 1 after `timeout` ms (negative: never), 2 cut short. */
+export declare function boardWait(id: number, epoch: number, timeout: number, interruptible: boolean): number
+
+/** A worker of a pool. */
+export interface BoardWorker {
+  number: number
+  state: number
+  pid: number
+}
+
+/** All workers of a pool that have entered and not left. */
+export declare function boardWorkers(id: number): Array<BoardWorker>
 
 /** What is left of a wait that was given up: how the lock was held before. */
 export interface CancelledWait {
@@ -528,3 +592,14 @@ export declare function waitSync(what: number, id: number, timeout: number, inte
 
 /** As `wait_sync` for any of several things. */
 export declare function waitSyncMany(what: Array<number>, ids: Array<number>, timeout: number, interruptible: boolean): number
+
+/** Whose the number of a worker is, or was. */
+export interface WorkerProcess {
+  pid: number
+  /** It has ended without having left. */
+  hasDied: boolean
+  /** The exit code of its process, once the parent of that has seen it. */
+  exitCode?: number
+  /** The parent may still say. */
+  mayBeKnown: boolean
+}

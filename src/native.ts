@@ -21,16 +21,29 @@ function loadNative(): typeof Native {
 /** The native part, as index.d.ts says. */
 export const native = loadNative()
 
-const raw = native.bareCalls(Buffer.allocUnsafeSlow(32))
+const raw = native.bareCalls(Buffer.allocUnsafeSlow(40))
 /** What the native part reads and writes: numbers for a call, then its result. */
 const cells = new Int32Array(raw.cells.buffer, raw.cells.byteOffset, 8)
-const doubles = new Float64Array(raw.cells.buffer, raw.cells.byteOffset, 4)
+const doubles = new Float64Array(raw.cells.buffer, raw.cells.byteOffset, 5)
 
 const whole = (): number => cells[4] as number
 const [queuePut, queueGet, lockTry, lockReleaseTurn, rlockTry, semaphoreTry, semaphoreRelease, semaphoreValue, eventIsSet] = [
   raw['queuePut']!, raw['queueGet']!, raw['lockTry']!, raw['lockReleaseTurn']!, raw['rlockTry']!, raw['semaphoreTry']!,
   raw['semaphoreRelease']!, raw['semaphoreValue']!, raw['eventIsSet']!,
 ]
+const [boardSubmit, boardClaim, boardSettle, boardStop, boardStopAsked, boardLost, boardRelease, boardState, boardSetState] = [
+  raw['boardSubmit']!, raw['boardClaim']!, raw['boardSettle']!, raw['boardStop']!, raw['boardStopAsked']!, raw['boardLost']!,
+  raw['boardRelease']!, raw['boardState']!, raw['boardSetState']!,
+]
+
+/** Calls about one task: a board, a lane, a ticket of up to 53 bits. */
+const ofTask = (call: () => void) => (id: number, lane: number, ticket: number): number => {
+  cells[0] = id
+  cells[1] = lane
+  doubles[4] = ticket
+  call()
+  return cells[4] as number
+}
 
 /** Calls without the cost of the generated ones, nor of arguments and results: numbers cross through the cells. */
 export const bare = {
@@ -93,6 +106,61 @@ export const bare = {
   eventIsSet(id: number): number {
     cells[0] = id
     eventIsSet()
+    return whole()
+  },
+  /** The ticket of a new task that may be begun `attempts` times. */
+  boardSubmit(id: number, lane: number, attempts: number): number {
+    cells[0] = id
+    cells[1] = lane
+    cells[2] = attempts
+    boardSubmit()
+    return doubles[3] as number
+  },
+  /** n > 0: run it, as attempt n; 0: drop it; -n: it is lost after n attempts. */
+  boardClaim(id: number, lane: number, ticket: number, worker: number): number {
+    cells[0] = id
+    cells[1] = lane
+    cells[2] = worker
+    doubles[4] = ticket
+    boardClaim()
+    return whole()
+  },
+  /** 1, or 0 when the task is not the worker's any more. */
+  boardSettle(id: number, lane: number, ticket: number, worker: number): number {
+    cells[0] = id
+    cells[1] = lane
+    cells[2] = worker
+    doubles[4] = ticket
+    boardSettle()
+    return whole()
+  },
+  /** -1 it will not run, -2 it was over, else the worker that was asked to stop. */
+  boardStop: ofTask(boardStop),
+  /** 1 when the worker is to stop. */
+  boardStopAsked: ofTask(boardStopAsked),
+  /** After how many attempts it is lost; 0 when it is not. */
+  boardLost: ofTask(boardLost),
+  /** 1, or 0 when it was free. */
+  boardRelease(id: number, lane: number, ticket: number): number {
+    cells[0] = id
+    cells[1] = lane
+    doubles[4] = ticket
+    boardRelease()
+    return whole()
+  },
+  /** What a worker says of itself, -1 when there is no such worker. */
+  boardState(id: number, worker: number): number {
+    cells[0] = id
+    cells[1] = worker
+    boardState()
+    return doubles[3] as number
+  },
+  /** 1, or 0 when there is no such worker. */
+  boardSetState(id: number, worker: number, state: number): number {
+    cells[0] = id
+    cells[1] = worker
+    cells[2] = state
+    boardSetState()
     return whole()
   },
 }

@@ -5,6 +5,7 @@
 //! Measured: through the macros a call takes some 170 ns; bare 10, and 4 more to learn what it was made with, 5 for an
 //! argument, 5 for a result. Through cells all of these take 2 together.
 
+use crate::board;
 use crate::failure::{Fail, Result, fail, node, state};
 use crate::isolate::Isolate;
 use crate::lock::{NOT, number};
@@ -28,6 +29,8 @@ struct Cells {
     integer: Cell<i32>,
     _gap: u32,
     double: Cell<f64>,
+    /// A number that takes more than 32 bits.
+    wide: Cell<f64>,
 }
 
 /// What the calls of a thread have in common.
@@ -78,6 +81,20 @@ fn run<const N: usize, T: Number>(
         Err(error) => return throw(env, &error),
     }
     ptr::null_mut()
+}
+
+/// The same with a number besides that takes more than 32 bits.
+#[inline]
+fn run_wide<const N: usize, T: Number>(
+    env: sys::napi_env,
+    body: impl FnOnce(&Isolate, [u32; N], u64) -> Result<T>,
+) -> sys::napi_value {
+    let wide = match COMMON.get().cells {
+        cells if cells.is_null() => 0.0,
+        // SAFETY: as in `run`.
+        cells => unsafe { &*cells }.wide.get(),
+    };
+    run(env, |isolate, numbers| body(isolate, numbers, wide as u64))
 }
 
 /// What a call results in.
@@ -192,6 +209,69 @@ unsafe extern "C" fn queue_get(env: sys::napi_env, _: sys::napi_callback_info) -
     run(env, |isolate, [id, area]| queue::get(isolate, id, area))
 }
 
+/// Makes a row for a task: see [`board::submit`].
+unsafe extern "C" fn board_submit(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [id, lane, attempts]| {
+        board::submit(isolate, id, lane, attempts)
+    })
+}
+
+/// What is to be done with a task's item: see [`board::claim`].
+unsafe extern "C" fn board_claim(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run_wide(env, |isolate, [id, lane, worker], ticket| {
+        board::claim(isolate, id, lane, ticket, worker)
+    })
+}
+
+/// The outcome of a task has been sent: see [`board::settle`].
+unsafe extern "C" fn board_settle(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run_wide(env, |isolate, [id, lane, worker], ticket| {
+        board::settle(isolate, id, lane, ticket, worker)
+    })
+}
+
+/// Stops a task: see [`board::stop`].
+unsafe extern "C" fn board_stop(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run_wide(env, |isolate, [id, lane], ticket| {
+        board::stop(isolate, id, lane, ticket)
+    })
+}
+
+/// Whether a task's worker is to stop: see [`board::stop_asked`].
+unsafe extern "C" fn board_stop_asked(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run_wide(env, |isolate, [id, lane], ticket| {
+        board::stop_asked(isolate, id, lane, ticket)
+    })
+}
+
+/// Whether a task is lost: see [`board::lost`].
+unsafe extern "C" fn board_lost(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run_wide(env, |isolate, [id, lane], ticket| {
+        board::lost(isolate, id, lane, ticket)
+    })
+}
+
+/// Gives the row of a task back: see [`board::release`].
+unsafe extern "C" fn board_release(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run_wide(env, |isolate, [id, lane], ticket| {
+        board::release(isolate, id, lane, ticket)
+    })
+}
+
+/// What a worker says of itself: see [`board::worker_state`].
+unsafe extern "C" fn board_state(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [id, worker]| {
+        board::worker_state(isolate, id, worker)
+    })
+}
+
+/// Says something of a worker: see [`board::set_worker_state`].
+unsafe extern "C" fn board_set_state(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [id, worker, state]| {
+        board::set_worker_state(isolate, id, worker, state)
+    })
+}
+
 /// Nothing: what a call costs that does none of this.
 unsafe extern "C" fn nothing(_: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
     ptr::null_mut()
@@ -208,11 +288,20 @@ const CALLS: &[(&str, Call)] = &[
     ("semaphoreRelease", semaphore_release),
     ("semaphoreValue", semaphore_value),
     ("eventIsSet", event_is_set),
+    ("boardSubmit", board_submit),
+    ("boardClaim", board_claim),
+    ("boardSettle", board_settle),
+    ("boardStop", board_stop),
+    ("boardStopAsked", board_stop_asked),
+    ("boardLost", board_lost),
+    ("boardRelease", board_release),
+    ("boardState", board_state),
+    ("boardSetState", board_set_state),
 ];
 
 /// An object with the bare calls, by their names, and `cells`: the first one of this thread makes it, with the cells that it is
-/// given. Numbers go into the first four words of the cells; a whole number comes back in the fifth, any other in the last 8
-/// bytes of 32.
+/// given. Numbers go into the first four words of the cells, one of more than 32 bits into the 8 bytes from the 32nd; a whole
+/// number comes back in the fifth word, any other in the 8 bytes from the 24th.
 #[napi(ts_return_type = "Record<string, () => void> & { cells: Buffer }")]
 pub fn bare_calls(env: &Env, mut cells: Buffer) -> Result<Object<'_>> {
     let common = COMMON.get();

@@ -10,6 +10,8 @@ use polyproc_arena::{Arena, Member, check, process};
 use polyproc_channel::connection::{EndKind, KIND as END};
 use polyproc_channel::memory::{KIND as MEMORY, MemoryKind};
 use polyproc_channel::queue::{JOINABLE, KIND as QUEUE, QueueKind, SIMPLE};
+use polyproc_pool::BoardKind;
+use polyproc_pool::board::KIND as BOARD;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What an object of the family can be.
@@ -21,7 +23,9 @@ fn kinds() -> Vec<(usize, &'static dyn Kind)> {
         (JOINABLE, &QueueKind),
         (MEMORY, &MemoryKind),
     ];
-    channels.into_iter().chain(polyproc_sync::KINDS).collect()
+    let pools: [(usize, &dyn Kind); 1] = [(BOARD, &BoardKind)];
+    let sync = polyproc_sync::KINDS;
+    channels.into_iter().chain(sync).chain(pools).collect()
 }
 
 enum State {

@@ -11,6 +11,7 @@ use polyproc_arena::wait::Record;
 use polyproc_arena::{Arena, Member};
 use polyproc_channel::Queue;
 use polyproc_channel::connection::End;
+use polyproc_pool::Lane;
 use polyproc_sync::Condition;
 use polyproc_sync::condition::Waiting;
 use std::cell::{Cell, RefCell};
@@ -39,6 +40,8 @@ pub struct Isolate {
     pub ends: RefCell<Vec<Option<OpenEnd>>>,
     /// Locks and what is built like them.
     pub shared: RefCell<Vec<Option<Shared>>>,
+    /// What this isolate submits to pools, by the ids of their boards.
+    pub lanes: RefCell<Vec<Option<Rc<RefCell<Lane>>>>>,
     /// Pending asynchronous waits for conditions.
     pub conditions: RefCell<Vec<(Condition, Waiting)>>,
     pub sending: RefCell<Vec<Area>>,
@@ -76,6 +79,7 @@ pub fn isolate(env: &Env) -> Result<Rc<Isolate>> {
         queues: RefCell::default(),
         ends: RefCell::default(),
         shared: RefCell::default(),
+        lanes: RefCell::default(),
         conditions: RefCell::default(),
         sending: RefCell::default(),
         receiving: RefCell::default(),

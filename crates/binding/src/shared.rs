@@ -7,6 +7,7 @@ use napi_derive::napi;
 use polyproc_arena::object::Handle;
 use polyproc_arena::wait::List;
 use polyproc_arena::{Arena, Member};
+use polyproc_pool::Board;
 use polyproc_sync::{Barrier, Condition, Event, Lock, RLock, Semaphore};
 
 /// One of them.
@@ -18,6 +19,7 @@ pub enum Shared {
     Condition(Condition),
     Event(Event),
     Barrier(Barrier),
+    Board(Board),
 }
 
 impl Shared {
@@ -29,6 +31,7 @@ impl Shared {
             Self::Condition(condition) => condition.handle,
             Self::Event(event) => event.handle,
             Self::Barrier(barrier) => barrier.handle,
+            Self::Board(board) => board.handle,
         }
     }
 
@@ -48,6 +51,7 @@ impl Shared {
             Self::Condition(condition) => condition.lock.waiters(),
             Self::Event(event) => event.waiters(),
             Self::Barrier(barrier) => barrier.waiters(),
+            Self::Board(board) => board.waiters(),
         }
     }
 
@@ -64,6 +68,8 @@ impl Shared {
                 let state = barrier.state(arena)?;
                 Ok(state.broken || !state.acting)
             }
+            // Whoever waits for a board knows for what: see `board_wait`.
+            Self::Board(_) => Ok(false),
         }
     }
 
@@ -74,7 +80,7 @@ impl Shared {
             Self::RLock(rlock) => rlock.lock.give_up(arena, me),
             Self::Semaphore(semaphore) => semaphore.give_up(arena, me),
             Self::Condition(condition) => condition.lock.give_up(arena, me),
-            Self::Event(_) | Self::Barrier(_) => Ok(()),
+            Self::Event(_) | Self::Barrier(_) | Self::Board(_) => Ok(()),
         }
     }
 }
@@ -140,6 +146,14 @@ impl Isolate {
         }
     }
 
+    /// The board of an id.
+    pub fn board(&self, id: u32) -> Result<Board> {
+        match self.shared.borrow().get(id as usize) {
+            Some(Some(Shared::Board(board))) => Ok(*board),
+            _ => Err(closed("pool")),
+        }
+    }
+
     /// The barrier of an id.
     pub fn barrier(&self, id: u32) -> Result<Barrier> {
         match self.shared.borrow().get(id as usize) {
@@ -155,6 +169,9 @@ pub fn shared_close(env: &Env, id: u32) -> Result<()> {
     let isolate = isolate(env)?;
     let shared = isolate.shared(id)?;
     isolate.shared.borrow_mut()[id as usize] = None;
+    if let Shared::Board(board) = shared {
+        isolate.leave_lane(id, &board).map_err(fail)?;
+    }
     shared.close(isolate.arena, &isolate.me).map_err(fail)
 }
 
