@@ -61,7 +61,7 @@ export const suites = [
   {
     // The shipping sources under loom's model checker, in a target directory of their own.
     name: 'loom',
-    command: ['cargo', 'test', '-p', 'polyproc-arena', '-p', 'polyproc-channel', '-p', 'polyproc-sync', '--no-fail-fast', '--test', 'loom_*'],
+    command: ['cargo', 'test', '-p', 'polyproc-arena', '-p', 'polyproc-channel', '-p', 'polyproc-sync', '-p', 'polyproc-pool', '--no-fail-fast', '--test', 'loom_*'],
     env: { RUSTFLAGS: '--cfg loom', CARGO_TARGET_DIR: 'target/loom' },
     counts: cargoCounts,
     names: cargoNames,

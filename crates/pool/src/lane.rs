@@ -183,6 +183,17 @@ impl Board {
         }
     }
 
+    /// Ends the use of a row, for a submitter that does not take it again itself: see [`Lane::release`].
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn release(&self, arena: &Arena, lane: u32, ticket: Ticket) -> Result<bool> {
+        match self.row(arena, lane, ticket)? {
+            Some(row) => row.release(ticket.generation()),
+            None => Ok(false),
+        }
+    }
+
     /// Who runs a task, or ran it last; `None` before anybody has.
     ///
     /// # Errors

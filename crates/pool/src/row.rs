@@ -196,7 +196,7 @@ impl Row<'_> {
 
     /// How often the task may be begun, at least once.
     fn allowed(&self) -> Result<u32> {
-        // SYNC: Relaxed: the Acquire of the word, whose CAS released it, came before.
+        // SYNC: Relaxed: whoever has the ticket got it from the submitter, who wrote this before.
         let allowed = self.map.word(self.at + ALLOWED)?.load(Relaxed);
         Ok((allowed as u32).clamp(1, MOST_ATTEMPTS))
     }

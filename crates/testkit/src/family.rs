@@ -8,6 +8,8 @@ use polyproc_arena::map::Map;
 use polyproc_arena::process::{self, Phase};
 use polyproc_arena::{Arena, Member, check, recovery};
 use polyproc_channel::queue::{JOINABLE, KIND, QueueKind};
+use polyproc_pool::BoardKind;
+use polyproc_pool::board::KIND as BOARD;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -186,9 +188,9 @@ impl Family {
 /// What objects a family under test has.
 #[must_use]
 pub fn kinds() -> Vec<(usize, &'static dyn polyproc_arena::object::Kind)> {
-    let queues: [(usize, &dyn polyproc_arena::object::Kind); 2] =
-        [(KIND, &QueueKind), (JOINABLE, &QueueKind)];
-    queues.into_iter().chain(polyproc_sync::KINDS).collect()
+    let own: [(usize, &dyn polyproc_arena::object::Kind); 3] =
+        [(KIND, &QueueKind), (JOINABLE, &QueueKind), (BOARD, &BoardKind)];
+    own.into_iter().chain(polyproc_sync::KINDS).collect()
 }
 
 fn join(map: Map, layout: Layout) -> Arena {

@@ -5,6 +5,7 @@ mod explorer;
 mod joinable;
 mod numbers;
 mod objects;
+mod pool;
 mod queue;
 mod recovery;
 mod section;
