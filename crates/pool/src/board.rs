@@ -28,7 +28,7 @@ use polyproc_arena::map::Offset;
 use polyproc_arena::object::{self, Handle};
 use polyproc_arena::primitive::Ordering::{Acquire, Relaxed};
 use polyproc_arena::wait::List;
-use polyproc_arena::{Arena, Guard, Member, Name, process};
+use polyproc_arena::{Arena, Guard, Member, Name, names, process};
 
 /// Index of the kind.
 pub const KIND: usize = 16;
@@ -84,6 +84,15 @@ impl Board {
             keep(arena, me, index, body + KEPT, handles, note)
         })?;
         Self::opened(arena, handle)
+    }
+
+    /// The board of that name, made if there is none, which keeps nothing: for those who cannot be handed one.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn named(arena: &Arena, me: &Member, name: &str) -> Result<Self> {
+        let make = || arena.create(me, KIND, BODY, |_, _| Ok(()));
+        Self::opened(arena, names::find_or_create(arena, me, KIND, name, make)?.0)
     }
 
     /// Takes hold of the board that a handle stands for.

@@ -8,6 +8,7 @@
 //! - [`operations`]: what a victim does, and what may be in the queue afterwards;
 //! - [`hands`]: the same of queues that are joined;
 //! - [`sync_rounds`]: the same of locks, semaphores, conditions, events and barriers;
+//! - [`pool_rounds`]: the same of the tasks of a pool;
 //! - [`survivor`]: a process that works on, and answers questions over its pipes;
 //! - [`roles`]: what other actors do;
 //! - [`harness`]: in the test, victims and survivors as they are started and asked.
@@ -20,6 +21,7 @@ pub mod hands;
 pub mod harness;
 pub mod operations;
 pub mod points_run;
+pub mod pool_rounds;
 pub mod roles;
 pub mod scribble;
 pub mod survivor;

@@ -14,10 +14,12 @@ use polyproc_arena::map::Map;
 use polyproc_arena::points::{self, Access, Edge, Machine, Point};
 use polyproc_arena::process::{self, Phase};
 use polyproc_arena::wait::Sleeper;
-use polyproc_arena::{Arena, Member, Name, Result, check, member, names, recovery};
+use polyproc_arena::{Arena, Member, Name, Result, check, member, names, object, recovery};
 use polyproc_channel::envelope;
 use polyproc_channel::queue::{Got, KIND, Message, Put, Queue, QueueKind};
 use polyproc_channel::slot::INLINE;
+use polyproc_pool::board::KIND as BOARD;
+use polyproc_pool::{Board, BoardKind, Ticket, Worker};
 use polyproc_sys::futex;
 use std::cell::{Cell, RefCell};
 use std::sync::Once;
@@ -26,6 +28,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Bytes of the arena: eight units of tables, and as many as that again for data.
 const BYTES: usize = 2 << 20;
 const PROCESSES: usize = 3;
+const KINDS: &[(usize, &dyn object::Kind)] = &[(KIND, &QueueKind), (BOARD, &BoardKind)];
 
 /// What an input scribbles where.
 #[derive(Debug, Clone, Copy)]
@@ -153,6 +156,8 @@ pub struct Ground {
     members: Vec<Name>,
     queues: Vec<Queue>,
     blocks: Vec<u64>,
+    /// With a task that runs, of a lane, and its worker.
+    board: Option<(Board, u32, Ticket, Worker)>,
 }
 
 struct World {
@@ -180,6 +185,7 @@ impl Ground {
             members: Vec::new(),
             queues: Vec::new(),
             blocks: Vec::new(),
+            board: None,
         };
         NOW.set(1);
         ground.populate().expect("populated");
@@ -207,7 +213,7 @@ impl Ground {
         let mut arenas = Vec::new();
         let mut members = Vec::new();
         for _ in 0..PROCESSES {
-            let arena = Arena::over(self.map(), self.layout, 1, None, &[(KIND, &QueueKind)]);
+            let arena = Arena::over(self.map(), self.layout, 1, None, KINDS);
             let name = process::claim(&arena, Phase::Starting, pid, 0)?;
             process::advance(&arena, name, Phase::Starting, Phase::Live, pid)?;
             arena.set_process(name);
@@ -242,6 +248,17 @@ impl Ground {
         }
         arenas[1].enter_list(&members[1], plain.getters(arena), Sleeper::Thread, 1)?;
         arenas[2].enter_list(&members[2], bounded.putters(arena), Sleeper::Isolate, 2)?;
+        let board = Board::create(arena, me, &[bounded.handle], &[1; 50])?;
+        let mut lane = board.lane(arena, me, plain.handle)?;
+        let ticket = lane.submit(arena, me, 3)?;
+        lane.submit(arena, me, 1)?;
+        for (arena, me) in arenas.iter().zip(&members).skip(1) {
+            Board::open(arena, me, board.handle)?;
+            board.enter(arena, me, Some(plain.handle))?;
+        }
+        let worker = Worker::of(members[1].name);
+        board.claim(arena, lane.number, ticket, worker)?;
+        self.board = Some((board, lane.number, ticket, worker));
         let other = arena.join_member()?;
         arena.alloc(&other, 500)?;
         arena.leave(&other)?;
@@ -266,7 +283,7 @@ impl Ground {
                 .processes
                 .iter()
                 .map(|name| {
-                    let arena = Arena::over(self.map(), self.layout, 1, None, &[(KIND, &QueueKind)]);
+                    let arena = Arena::over(self.map(), self.layout, 1, None, KINDS);
                     arena.set_process(*name);
                     arena
                 })
@@ -321,7 +338,8 @@ impl Ground {
         let k = usize::from(bytes.byte()) % 2;
         let (arena, me) = (&world.arenas[k], &world.members[k]);
         let queue = self.queues[usize::from(bytes.byte()) % self.queues.len()];
-        match which % 26 {
+        match which % 30 {
+            26..=29 => self.task(arena, me, bytes),
             0 | 1 => put(arena, me, &queue, 9).map(drop),
             2 | 3 => get(arena, me, &queue).map(drop),
             4 => {
@@ -392,6 +410,54 @@ impl Ground {
                 arena.unpark(me)?;
                 arena.leave(me)?;
                 arena.map.word(me.slot + member::STATE).map(drop)
+            }
+        }
+    }
+}
+
+impl Ground {
+    /// Everything that is done with a board.
+    fn task(&self, arena: &Arena, me: &Member, bytes: &mut Bytes<'_>) -> Result<()> {
+        let Some((board, lane, ticket, worker)) = self.board else {
+            return Ok(());
+        };
+        match bytes.byte() % 12 {
+            0 => board.claim(arena, lane, ticket, worker).map(drop),
+            1 => board.settle(arena, lane, ticket, worker).map(drop),
+            2 => board.stop(arena, lane, ticket).map(drop),
+            3 => board.lose(arena, lane, ticket).map(drop),
+            4 => {
+                let mut own = board.lane(arena, me, self.queues[0].handle)?;
+                for _ in 0..600 {
+                    own.submit(arena, me, 2)?;
+                }
+                own.release(arena, ticket)?;
+                board.leave_lane(arena, me)
+            }
+            5 => board.enter(arena, me, None).map(drop),
+            6 => board.leave(arena, me),
+            7 => {
+                board.workers(arena)?;
+                board.set_state(arena, worker, None, 5)?;
+                board.inbox_of(arena, worker).map(drop)
+            }
+            8 => {
+                board.handles(arena)?;
+                board.note(arena).map(drop)
+            }
+            9 => {
+                board.death_of(arena, worker)?;
+                board.results_of(arena, lane)?;
+                board.runner_of(arena, lane, ticket).map(drop)
+            }
+            10 => board.give_up(arena, me),
+            _ => {
+                Board::open(arena, me, board.handle)?;
+                let own = Board::create(arena, me, &[self.queues[0].handle], &[2; 9])?;
+                own.enter(arena, me, None)?;
+                own.lane(arena, me, self.queues[0].handle)?.submit(arena, me, 1)?;
+                arena.close(me, own.handle)?;
+                arena.close(me, board.handle)
             }
         }
     }
