@@ -3,6 +3,7 @@
 import { inspect } from 'node:util'
 import test from 'ava'
 import { Barrier, BrokenBarrierError, ClosedError, fromToken, Process, Queue, SerializationError, StateError, toToken } from '#src/index.js'
+import { endOf, leastOf } from './helpers/death.js'
 import { until } from './helpers/programs.js'
 import { leavesNothing } from './helpers/settled.js'
 import { inThread } from './helpers/threads.js'
@@ -192,15 +193,19 @@ test.serial('BARRIER-11 a thousand rounds, and nobody is ever a round ahead', as
 test.serial('a process that dies while it waits breaks the round within 100 ms, and reset mends it', async t => {
   using barrier = new Barrier(3)
   using notes = new Queue<string>()
-  const [victim, other] = start(2, barrier, notes, 1) as [Process, Process]
-  t.true(await until(() => barrier.nWaiting === 2))
-  const began = performance.now()
-  process.kill(victim.pid!, 'SIGKILL')
-  t.is(await notes.get(soon), 'BrokenBarrierError')
-  t.true(performance.now() - began < 400)
-  t.true(await joined([victim, other]))
-  await t.throwsAsync(barrier.wait(), { instanceOf: BrokenBarrierError })
-  barrier.reset()
+  const ms = await leastOf(async () => {
+    const [victim, other] = start(2, barrier, notes, 1) as [Process, Process]
+    t.true(await until(() => barrier.nWaiting === 2))
+    process.kill(victim.pid!, 'SIGKILL')
+    const ended = endOf(victim.pid!)
+    t.is(await notes.get(soon), 'BrokenBarrierError')
+    const took = performance.now() - ended
+    t.true(await joined([victim, other]))
+    await t.throwsAsync(barrier.wait(), { instanceOf: BrokenBarrierError })
+    barrier.reset()
+    return took
+  })
+  t.true(ms < 100, `${ms} ms`)
   const children = start(2, barrier, notes, 1)
   t.true(await barrier.wait() < 3)
   t.true(await joined(children))
