@@ -1,7 +1,7 @@
 //! In the test: an arena that the test itself is no member of, and the actors that are.
 
 use crate::operations::{self, Beside, On, Operation};
-use crate::points_run::{KILL, Spot};
+use crate::points_run::{KILL, Place, Spot};
 use polyproc_arena::attach::{Family, VARIABLE};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -492,12 +492,9 @@ const PLAIN_ROUND: &Operation = &operations::ALL[2];
 /// The points to kill at: every place, the first passages of each, the last, and some between.
 #[must_use]
 pub fn choose(points: &[Spot], most: usize) -> Vec<Spot> {
-    let mut places: BTreeMap<(String, u32, u32, bool), Vec<&Spot>> = BTreeMap::new();
+    let mut places: BTreeMap<Place, Vec<&Spot>> = BTreeMap::new();
     for spot in points {
-        places
-            .entry((spot.file.clone(), spot.line, spot.column, spot.after))
-            .or_default()
-            .push(spot);
+        places.entry(spot.place()).or_default().push(spot);
     }
     let mut chosen = Vec::new();
     for passages in places.values() {

@@ -10,8 +10,10 @@
 //! - [`sync_rounds`]: the same of locks, semaphores, conditions, events and barriers;
 //! - [`pool_rounds`]: the same of the tasks of a pool;
 //! - [`survivor`]: a process that works on, and answers questions over its pipes;
+//! - [`herd`]: many that wait for one thing;
 //! - [`roles`]: what other actors do;
-//! - [`harness`]: in the test, victims and survivors as they are started and asked.
+//! - [`harness`]: in the test, victims and survivors as they are started and asked;
+//! - [`kill_points`]: in the test, a victim killed at every point of its operation.
 //!
 //! And [`scribble`] writes over a populated arena while its operations run.
 
@@ -19,6 +21,8 @@ pub mod explore;
 pub mod family;
 pub mod hands;
 pub mod harness;
+pub mod herd;
+pub mod kill_points;
 pub mod operations;
 pub mod points_run;
 pub mod pool_rounds;

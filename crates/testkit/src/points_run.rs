@@ -32,6 +32,17 @@ pub struct Spot {
     pub passage: u64,
 }
 
+/// Where a spot is, whatever its passage: file, line, column, side.
+pub type Place = (String, u32, u32, bool);
+
+impl Spot {
+    /// Where it is.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        (self.file.clone(), self.line, self.column, self.after)
+    }
+}
+
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = if self.after { "after" } else { "before" };

@@ -8,6 +8,8 @@
 //! produce NAME LOG               puts numbered messages until it is killed, noting each
 //! consume NAME LOG               takes them, noting each
 //! alone BYTES                    takes as much shared memory as it gets, in a family of its own
+//! herd KIND N                    waits with N - 1 others until all may go (see `herd`)
+//! shepherd KIND N                lets them go
 //! hold BYTES PRIVATE             joins, touches memory, waits for a line, then ends as that says
 //! ```
 #![allow(
@@ -25,7 +27,7 @@ use polyproc_sys::{proc_info, signal};
 use polyproc_testkit::family::kinds;
 use polyproc_testkit::operations::{self, Operation, Shape};
 use polyproc_testkit::points_run::{self, KILL, Spot};
-use polyproc_testkit::{roles, survivor};
+use polyproc_testkit::{herd, roles, survivor};
 use std::ffi::CString;
 
 fn main() {
@@ -65,6 +67,14 @@ fn act(words: &[&str]) -> Result<()> {
         ["consume", name, log] => {
             let (arena, me) = join(None)?;
             roles::consume(arena, &me, name, log)
+        }
+        ["herd", kind, most] => {
+            let (arena, me) = join(None)?;
+            herd::stand(arena, &me, kind, parsed(most))
+        }
+        ["shepherd", kind, most] => {
+            let (arena, me) = join(None)?;
+            herd::lead(arena, &me, kind, parsed(most))
         }
         ["hold", shared, private] => roles::hold(join, parsed(shared), parsed(private)),
         ["alone", most] => roles::alone(parsed(most)),
