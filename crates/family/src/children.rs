@@ -131,18 +131,24 @@ pub fn start(
 /// Called by the native thread when a child has been reaped.
 fn ended(arena: &'static Arena, key: Key, exit: Exit) {
     let slot = key.slot();
-    watch::announce(arena, slot);
-    children()
-        .get_or_insert_default()
-        .insert(key, Entry::Reaped(exit));
-    if let Ok(word) = arena.map.word(arena.layout.process(slot) + process::EXIT) {
-        word.store(1 << 63 | u64::from(exit.status.code() as u32), Release);
-    }
     if let Ok(state) = process::state(arena, slot)
         && u64::from(state.generation) == key.name() >> 32
-        && !matches!(state.phase, Phase::Free | Phase::Dead)
     {
-        process::declare_dead(arena, slot, state);
+        if let Ok(word) = arena.map.word(arena.layout.process(slot) + process::EXIT) {
+            word.store(1 << 63 | u64::from(exit.status.code() as u32), Release);
+        }
+        if !matches!(state.phase, Phase::Free | Phase::Dead) {
+            process::declare_dead(arena, slot, state);
+        }
+    }
+    {
+        // One step for who asks: the native watcher may be on a round, and wake those who wait for this end before
+        // the next line is reached. They must find it then, for nobody wakes them again.
+        let mut children = children();
+        watch::announce(arena, slot);
+        children
+            .get_or_insert_default()
+            .insert(key, Entry::Reaped(exit));
     }
     // The native watcher recovers what it held and wakes those who wait for its end.
     let _ = watch::call(arena, arena.process_slot());
