@@ -260,8 +260,14 @@ export declare function joinableCreate(maxSize: number, maxBytes: number, redeli
  */
 export declare function joinableGet(id: number, area: number, receives: boolean): number
 
-/** In a child of ours: the place that the parent reserved for it. */
-export declare function joinAs(generation: number, slot: number): void
+/**
+ * In a child of ours: the place that the parent reserved for it, and the descriptor of the file of compiled
+ * code, -1 for none.
+ */
+export declare function joinAs(generation: number, slot: number, code: number): void
+
+/** In a child: keeps what was compiled of the program for the children to come; false when there is some. */
+export declare function keepCode(code: Uint8Array): boolean
 
 /** Makes a lock, reentrant or not, or finds the one of that name; returns its id. */
 export declare function lockCreate(reentrant: boolean, name?: string | undefined | null): number

@@ -196,3 +196,23 @@ async function text(stream: NodeJS.ReadableStream | null): Promise<string> {
   for await (const chunk of stream ?? []) all += String(chunk)
   return all
 }
+
+test.serial('what the first child compiled of polyproc is there for those after it, and nobody can change it', async t => {
+  using told = new Queue<{ length: number; refused: string }>()
+  const look = (to: typeof told): void => {
+    const fs = process.getBuiltinModule('node:fs')
+    const fd = fs.readdirSync('/proc/self/fd').map(Number).find(number => {
+      try { return fs.readlinkSync(`/proc/self/fd/${number}`).startsWith('/memfd:polyproc-code') } catch { return false }
+    })!
+    const head = Buffer.alloc(8)
+    fs.readSync(fd, head, 0, 8, 0)
+    let refused = ''
+    try { fs.writeSync(fd, head, 0, 8, 0) } catch (error) { refused = (error as NodeJS.ErrnoException).code! }
+    to.putNowait({ length: Number(head.readBigUInt64LE()), refused })
+  }
+  for (let k = 0; k < 2; k += 1) await new Process({ target: look, args: [told] }).start().join()
+  await told.get(soon)
+  const { length, refused } = await told.get(soon)
+  t.true(length > 10_000, `${length} bytes`)
+  t.is(refused, 'EPERM')
+})

@@ -10,8 +10,8 @@ import { dirname, join, relative } from 'node:path'
 import { buildSync } from 'esbuild'
 
 const BUNDLE = 'polyproc.cjs'
-/** The program that Node is told to run in a child calls one function of the bundle. */
-const PROGRAM = { file: 'entry/child.cjs', module: 'child', starts: 'runChild' }
+/** The program that Node is told to run in a child, which calls functions of one module of the bundle. */
+const PROGRAM = { module: 'entry/child', calls: 'child' }
 
 /** What stands in the second file: everything that only {@link LATER}.module leads to. */
 const LATER = { file: 'analysis.cjs', module: 'target/analysis', import: './analysis.js', is: module => /^target\/(analysis|walker|syntax|reader\/)/.test(module) }
@@ -32,10 +32,21 @@ function withClassNames(text) {
   return text.replace(/\b_(\w+)\b/g, (found, name) => names.has(name) ? name : found)
 }
 
+/** What is not ASCII stands in comments only, the bundler sees to the rest: a child reads its program as the bytes that it is. */
+function inAscii(text) {
+  return text.replace(/[\u0080-\uffff]/g, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+/** What a child runs; it calls what the bundle hands out by the bundle's names. */
+function program(root, nameOf) {
+  const { outputFiles: [{ text }] } = buildSync({ ...common, format: 'cjs', absWorkingDir: root, entryPoints: [`src/${PROGRAM.module}.ts`] })
+  return text.replace(/\bcore\.(\w+)\(/g, (_, name) => `core.${nameOf(name)}(`)
+}
+
 /** Writes the JavaScript of dist/; the declarations beside it are the compiler's. */
 export function bundle(root) {
   const dist = join(root, 'dist')
-  const modules = readdirSync(join(root, 'src'), { recursive: true }).filter(file => /(?<!\.d)\.ts$/.test(file)).map(file => file.slice(0, -'.ts'.length)).sort()
+  const modules = readdirSync(join(root, 'src'), { recursive: true }).filter(file => /(?<!\.d)\.ts$/.test(file)).map(file => file.slice(0, -'.ts'.length)).filter(name => name !== PROGRAM.module).sort()
   const exports = exportsOf(root, modules)
   // Two modules may call different things by one name.
   const alias = (name, module) => `${module.replaceAll(/\W/g, '_')}__${name}`
@@ -47,7 +58,7 @@ export function bundle(root) {
       bundle: true, packages: 'external', external, define: { 'import.meta.url': 'bundleUrl' },
       banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href" },
     })
-    return withClassNames(text)
+    return inAscii(withClassNames(text))
   }
   const names = exports.get(LATER.module).map(name => `get ${name}() { return require("./${LATER.file}").${alias(name, LATER.module)} }`)
   let late = 0
@@ -75,7 +86,7 @@ export function bundle(root) {
     write(`${module}.js`, LATER.is(module) ? LATER.file : BUNDLE, bundle => names.length === 0 ? 'export {}\n'
       : `import { createRequire } from 'node:module'\n\nexport const {\n${names.join('')}} = createRequire(import.meta.url)('${bundle}')\n`)
   }
-  write(PROGRAM.file, BUNDLE, bundle => `require('${bundle}').${alias(PROGRAM.starts, PROGRAM.module)}()\n`)
+  write(`${PROGRAM.module}.cjs`, BUNDLE, () => program(root, name => alias(name, PROGRAM.calls)))
   // Of modules that are no more.
   for (const file of readdirSync(dist, { recursive: true })) if (/\.c?js(\.map)?$/.test(file) && !written.has(file)) rmSync(join(dist, file))
 }

@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
 import { receiveBoot, type Boot } from './boot.js'
 import * as polyproc from './index.js'
-import { join } from './native.js'
+import { join, native } from './native.js'
 import { needs, read } from './message.js'
 import { enter, type ModuleTarget, type Process } from './process.js'
-import { preload, registerPackage } from './target/index.js'
+import { importFrom, preload, registerPackage } from './target/index.js'
 
 /** Writes an error as Node does for what nothing catches: where it was thrown, the line, the stack. */
 function report(error: unknown): void {
@@ -46,7 +46,7 @@ function crash(error: unknown): void {
 }
 
 async function load({ module, export: name = 'default' }: ModuleTarget): Promise<(...args: unknown[]) => unknown> {
-  const namespace = await import(String(module)) as Record<string, unknown>
+  const namespace = await importFrom(import.meta.url)(String(module)) as Record<string, unknown>
   let found: unknown = namespace
   for (const part of name.split('.')) found = (found as Record<string, unknown> | null | undefined)?.[part]
   if (typeof found !== 'function') throw new TypeError(`${String(module)} does not export a function ${name}`)
@@ -77,4 +77,9 @@ export function runChild(): void {
       if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') (result as PromiseLike<unknown>).then(undefined, crash)
     })
   }, crash)
+}
+
+/** Keeps what the engine made of this program for the children to come; false when there is some already. */
+export function keepCode(code: Uint8Array): boolean {
+  return native.keepCode(code)
 }

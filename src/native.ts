@@ -174,12 +174,12 @@ const PLACE = 'POLYPROC_PLACE'
 /** The place that the parent reserved for this process, null in a process that the user started. */
 export const place = takePlace()
 
-function takePlace(): { slot: number; generation: number } | null {
+function takePlace(): { slot: number; generation: number; code: number } | null {
   const value = process.env[PLACE]
   if (value === undefined) return null
   if (isMainThread) delete process.env[PLACE]
-  const [slot, generation] = value.split(':').map(Number)
-  return slot === undefined || generation === undefined ? null : { slot, generation }
+  const [slot, generation, code = -1] = value.split(':').map(Number)
+  return slot === undefined || generation === undefined ? null : { slot, generation, code }
 }
 
 interface Variable { name: string; value: string; founded: boolean }
@@ -195,7 +195,7 @@ function adopt(found: Variable | null): void {
 const VARIABLE = 'POLYPROC_ARENA_V1'
 const named = process.env['POLYPROC_ARENA']
 adopt(native.findFamily(process.env[VARIABLE] ?? null, place === null ? named ?? null : null) ?? null)
-if (place !== null) native.joinAs(place.generation, place.slot)
+if (place !== null) native.joinAs(place.generation, place.slot, place.code)
 configureFromEnvironment()
 if (isMainThread) process.on('exit', () => { native.threadsEnd() })
 

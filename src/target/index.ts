@@ -8,7 +8,7 @@
 export { perProcess } from './per-process.js'
 export { describeNamed, isSteady, Peer, Shipment, setIsHandle, takeForgotten } from './ship.js'
 export { Arrival, canGenerateCode, forget, IncompleteError } from './revive.js'
-export { namespaceOf, needOf, preload, type Need } from './modules.js'
+export { importFrom, namespaceOf, needOf, preload, type Need } from './modules.js'
 export { addEntries, entryUrls } from './subject.js'
 export { instances, privatesAgainst } from './instance.js'
 export { registerPackage } from './names.js'

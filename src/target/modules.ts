@@ -42,7 +42,7 @@ export function preload(needs: readonly Need[]): Promise<void> | undefined {
     const { specifier, parent, attributes } = parts(need)
     try {
       const options = attributes === undefined ? undefined : { with: attributes }
-      loaded.set(need, await (parent === null ? import(specifier, options) as Promise<Namespace> : importFrom(parent)(specifier, options)))
+      loaded.set(need, await importFrom(parent ?? import.meta.url)(specifier, options))
     } catch (error) {
       throw unloadable(specifier, parent, error)
     }
@@ -70,7 +70,7 @@ export function namespaceOf(need: Need): Namespace {
   return found
 }
 
-/** `import()` as the module with that URL has it. */
+/** `import()` as the module with that URL has it; this package's own files have none that would not warn in a child. */
 export function importFrom(parent: string): Importer {
   let importer = importers.get(parent)
   if (importer === undefined) {

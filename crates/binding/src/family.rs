@@ -10,6 +10,7 @@ use polyproc_arena::{Arena, Member, check, process};
 use polyproc_channel::connection::{EndKind, KIND as END};
 use polyproc_channel::memory::{KIND as MEMORY, MemoryKind};
 use polyproc_channel::queue::{JOINABLE, KIND as QUEUE, QueueKind, SIMPLE};
+use polyproc_family::compiled;
 use polyproc_pool::BoardKind;
 use polyproc_pool::board::KIND as BOARD;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -132,10 +133,15 @@ pub fn configure_family(
     Ok(None)
 }
 
-/// In a child of ours: the place that the parent reserved for it.
+/// In a child of ours: the place that the parent reserved for it, and the descriptor of the file of compiled
+/// code, -1 for none.
 #[napi]
-pub fn join_as(generation: u32, slot: u32) {
+pub fn join_as(generation: u32, slot: u32, code: i32) {
     lock().child = Some(process::name(u64::from(slot), generation));
+    if code >= 0 {
+        // SAFETY: the parent left it for us, and this is the first that this process does with it.
+        unsafe { compiled::adopt(code) };
+    }
 }
 
 /// The arena and a new member of it for the calling thread.

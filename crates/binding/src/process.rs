@@ -8,7 +8,7 @@ use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use polyproc_arena::object::Handle;
 use polyproc_channel::envelope;
-use polyproc_family::{Key, boot, children, environment};
+use polyproc_family::{Key, boot, children, compiled, environment};
 use polyproc_process::{SpawnRequest, Stdio};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, IntoRawFd};
@@ -74,13 +74,14 @@ pub fn process_start(
     handles: Vec<u32>,
 ) -> Result<StartedProcess> {
     let isolate = isolate(env)?;
+    let code = compiled::descriptor();
     let mut request = SpawnRequest {
         exec: c(&options.exec)?,
         argv: list(&options.argv)?,
         env: environment(options.env.as_deref())?,
         cwd: options.cwd.as_deref().map(c).transpose()?,
         stdio: [Stdio::Inherit; 3],
-        keep_fds: isolate.arena.descriptor().into_iter().collect(),
+        keep_fds: isolate.arena.descriptor().into_iter().chain(code).collect(),
         die_with_parent: options.daemon,
     };
     let mut theirs = Vec::new();
@@ -121,7 +122,7 @@ pub fn process_start(
         sealed.block,
         !handles.is_empty(),
         |key| {
-            request.env.push(environment::place(key.name()));
+            request.env.push(environment::place(key.name(), code));
             request
         },
     )
@@ -147,6 +148,12 @@ pub fn process_boot(env: &Env) -> Result<Option<Received<'_>>> {
         Some((block, pins)) => received::unpack(env, &isolate, 0, block, pins).map(Some),
         None => Ok(None),
     }
+}
+
+/// In a child: keeps what was compiled of the program for the children to come; false when there is some.
+#[napi]
+pub fn keep_code(code: Uint8Array) -> bool {
+    compiled::keep(&code)
 }
 
 /// The name of this process in the family.

@@ -146,9 +146,7 @@ fn ended(arena: &'static Arena, key: Key, exit: Exit) {
         // the next line is reached. They must find it then, for nobody wakes them again.
         let mut children = children();
         watch::announce(arena, slot);
-        children
-            .get_or_insert_default()
-            .insert(key, Entry::Reaped(exit));
+        children.get_or_insert_default().insert(key, Entry::Reaped(exit));
     }
     // The native watcher recovers what it held and wakes those who wait for its end.
     let _ = watch::call(arena, arena.process_slot());

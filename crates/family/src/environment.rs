@@ -3,9 +3,11 @@
 
 use polyproc_arena::attach::VARIABLE;
 use std::ffi::CString;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// Name of the variable in which a child finds its place, as `slot:generation`.
+/// Name of the variable in which a child finds its place, as `slot:generation`, or `slot:generation:descriptor` where
+/// there is a file of compiled code.
 pub const PLACE: &str = "POLYPROC_PLACE";
 
 /// Variables that tell Node, or a child of ours, what this very process is.
@@ -60,8 +62,12 @@ pub fn way(value: &str) -> CString {
 
 /// The variable that tells a child its place.
 #[must_use]
-pub fn place(name: u64) -> CString {
-    CString::new(format!("{PLACE}={}:{}", name & 0xffff_ffff, name >> 32)).unwrap_or_default()
+pub fn place(name: u64, code: Option<RawFd>) -> CString {
+    let mut text = format!("{PLACE}={}:{}", name & 0xffff_ffff, name >> 32);
+    if let Some(fd) = code {
+        text = format!("{text}:{fd}");
+    }
+    CString::new(text).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -83,6 +89,7 @@ mod tests {
             .map(|text| text.into_string().expect("UTF-8"))
             .collect();
         assert_eq!(left, ["A=1", "NODE_CHANNEL_FDS=x", "EMPTY="]);
-        assert_eq!(place(2 << 32 | 7).to_str(), Ok("POLYPROC_PLACE=7:2"));
+        assert_eq!(place(2 << 32 | 7, None).to_str(), Ok("POLYPROC_PLACE=7:2"));
+        assert_eq!(place(2 << 32 | 7, Some(40)).to_str(), Ok("POLYPROC_PLACE=7:2:40"));
     }
 }

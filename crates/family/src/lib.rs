@@ -6,6 +6,7 @@
 
 pub mod boot;
 pub mod children;
+pub mod compiled;
 pub mod environment;
 
 pub use children::{Key, Started, start};

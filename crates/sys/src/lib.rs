@@ -19,7 +19,7 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub use linux::{
     abstract_socket, clock, cpu, doorbell, dynamic, epoll, eventfd, futex, interrupt, launch, limits, memory,
-    pidfd, proc_info, random, reap, robust, signal, thread,
+    once_file, pidfd, proc_info, random, reap, robust, signal, thread,
 };
 
 #[cfg(all(target_os = "linux", feature = "sandbox"))]

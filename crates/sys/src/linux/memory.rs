@@ -48,20 +48,11 @@ impl Memfd {
         if len > limits::file_size() {
             return Err(io::Error::from_raw_os_error(libc::EFBIG));
         }
-        let name = CString::new(name).map_err(|_| errno::invalid("the name has a NUL in it"))?;
-        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-        // With vm.memfd_noexec=2 a memfd without this flag is refused; kernels before 6.3 refuse the flag.
-        let fd = match memfd(&name, flags | libc::MFD_NOEXEC_SEAL) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => memfd(&name, flags)?,
-            other => other?,
-        };
-        let file = File::from(fd);
+        let file = unsealed(name)?;
         file.set_len(len)?;
-        // SAFETY: the descriptor is open and ours; only its mode changes.
-        errno::check(unsafe { libc::fchmod(file.as_raw_fd(), 0o600) })?;
         // SAFETY: the descriptor is open and ours; F_ADD_SEALS takes an int.
         errno::check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS) })?;
-        Ok(Self { file: raised(&file)? })
+        Ok(Self { file })
     }
 
     /// Takes over the descriptor number that a parent passed on, after checking that it is a memfd sealed
@@ -302,6 +293,21 @@ fn machine_bytes() -> u64 {
         Ok(pages) => pages.saturating_mul(page_size() as u64),
         Err(_) => u64::MAX,
     }
+}
+
+/// An empty file in memory that can still be sealed, at a high number, inherited over exec.
+pub(super) fn unsealed(name: &str) -> io::Result<File> {
+    let name = CString::new(name).map_err(|_| errno::invalid("the name has a NUL in it"))?;
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // With vm.memfd_noexec=2 a memfd without this flag is refused; kernels before 6.3 refuse the flag.
+    let fd = match memfd(&name, flags | libc::MFD_NOEXEC_SEAL) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => memfd(&name, flags)?,
+        other => other?,
+    };
+    let file = File::from(fd);
+    // SAFETY: the descriptor is open and ours; only its mode changes.
+    errno::check(unsafe { libc::fchmod(file.as_raw_fd(), 0o600) })?;
+    raised(&file)
 }
 
 fn memfd(name: &CString, flags: libc::c_uint) -> io::Result<OwnedFd> {

@@ -15,6 +15,7 @@ pub mod interrupt;
 pub mod launch;
 pub mod limits;
 pub mod memory;
+pub mod once_file;
 pub mod pidfd;
 pub mod proc_info;
 pub mod random;

@@ -1,0 +1,72 @@
+/**
+ * The program that Node is told to run in a child. It loads the core as `require` would, but from what the engine made of it
+ * when the first child ran: to compile the core anew takes a third of what a child needs beyond Node itself. Whatever is
+ * amiss with that, it loads the core by `require`.
+ */
+
+import { readFileSync, readSync } from 'node:fs'
+import { createRequire, Module } from 'node:module'
+import { dirname } from 'node:path'
+import { Script } from 'node:vm'
+
+interface Core {
+  runChild(): void
+  /** False when there is some, or another child is keeping its own. */
+  keepCode(code: Uint8Array): boolean
+}
+
+const CORE = '../polyproc.cjs'
+/** Long enough after the start for what a child runs first to be compiled, in ms. */
+const SETTLED = 100
+/** Where compiled code begins; before it stands its length, in bytes, 0 for none. */
+const HEAD = 8
+
+const require = createRequire(__filename)
+
+/** The file in memory in which compiled code lies, by the place that the parent reserved for this process; -1: none. */
+const descriptor = Number(process.env['POLYPROC_PLACE']?.split(':')[2] ?? -1)
+
+/** What was compiled by a child before this one. Whole, or not there: its length is written last. */
+function compiled(): Buffer | undefined {
+  const head = Buffer.alloc(HEAD)
+  if (readSync(descriptor, head, 0, HEAD, 0) < HEAD) return undefined
+  const code = Buffer.allocUnsafeSlow(Number(head.readBigUInt64LE()))
+  return code.length > 0 && readSync(descriptor, code, 0, code.length, HEAD) === code.length ? code : undefined
+}
+
+function load(): { core: Core; script: Script | undefined } {
+  if (descriptor < 0) return { core: require(CORE) as Core, script: undefined }
+  const file = require.resolve(CORE)
+  const cachedData = compiled()
+  // ASCII, as the bundler writes it: the quickest to read.
+  const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(file, 'latin1')}\n})`
+  const script = new Script(source, { filename: file, ...(cachedData === undefined ? {} : { cachedData }) })
+  const module = new Module(file) as Module & { paths: string[] }
+  module.filename = file
+  // Where `import 'polyproc'` finds it, so that there is one.
+  require.cache[file] = module
+  try {
+    const run = script.runInThisContext() as (...args: unknown[]) => void
+    run.call(module.exports, module.exports, createRequire(file), module, file, dirname(file))
+  } catch (error) {
+    Reflect.deleteProperty(require.cache, file)
+    throw error
+  }
+  module.loaded = true
+  return { core: module.exports as Core, script: cachedData === undefined ? script : undefined }
+}
+
+const { core, script } = load()
+core.runChild()
+
+if (script !== undefined) {
+  // Once what is needed at a start has been compiled; at its end, if that comes before.
+  const keep = (): void => {
+    clearTimeout(timer)
+    process.off('exit', keep)
+    core.keepCode(script.createCachedData())
+  }
+  const timer = setTimeout(keep, SETTLED)
+  timer.unref()
+  process.on('exit', keep)
+}
