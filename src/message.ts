@@ -74,6 +74,8 @@ const TWO_32 = 2 ** 32
 const none: readonly never[] = []
 let depth = 0
 
+const queueGet = (queue: number, area: number): number => bare.queueGet(queue, area)
+
 /**
  * Takes the next message of a queue, or {@link nothing}, or {@link ended}.
  *
@@ -81,7 +83,7 @@ let depth = 0
  * @param patient A message whose functions refer to modules that are not loaded here gives a promise; else they are
  * loaded synchronously, which not every module allows.
  */
-export function take(queue: number, patient: boolean, get = bare.queueGet): unknown {
+export function take(queue: number, patient: boolean, get = queueGet): unknown {
   const mine = depth
   const area = receiving(mine)
   const got = get(queue, mine)
