@@ -12,6 +12,8 @@ import { buildSync } from 'esbuild'
 const BUNDLE = 'polyproc.cjs'
 /** The program that Node is told to run in a child, which calls functions of one module of the bundle. */
 const PROGRAM = { module: 'entry/child', calls: 'child' }
+/** The program of a worker thread of a pool, which has the bundle compiled already: it calls one function of it. */
+const THREAD = { file: 'entry/thread.cjs', module: 'pool/entry', starts: 'runWorkerThread' }
 
 /** What stands in the second file: everything that only {@link LATER}.module leads to. */
 const LATER = { file: 'analysis.cjs', module: 'target/analysis', import: './analysis.js', is: module => /^target\/(analysis|walker|syntax|reader\/)/.test(module) }
@@ -87,6 +89,7 @@ export function bundle(root) {
       : `import { createRequire } from 'node:module'\n\nexport const {\n${names.join('')}} = createRequire(import.meta.url)('${bundle}')\n`)
   }
   write(`${PROGRAM.module}.cjs`, BUNDLE, () => program(root, name => alias(name, PROGRAM.calls)))
+  write(THREAD.file, BUNDLE, bundle => `require('${bundle}').${alias(THREAD.starts, THREAD.module)}()\n`)
   // Of modules that are no more.
   for (const file of readdirSync(dist, { recursive: true })) if (/\.c?js(\.map)?$/.test(file) && !written.has(file)) rmSync(join(dist, file))
 }

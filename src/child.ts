@@ -11,6 +11,8 @@ import * as polyproc from './index.js'
 import { join, native } from './native.js'
 import { needs, read } from './message.js'
 import { enter, type ModuleTarget, type Process } from './process.js'
+import { runWorkerProcess } from './pool/entry.js'
+import { WORKER_PROGRAM } from './pool/hired.js'
 import { importFrom, preload, registerPackage } from './target/index.js'
 
 /** Writes an error as Node does for what nothing catches: where it was thrown, the line, the stack. */
@@ -64,6 +66,7 @@ async function begin(): Promise<() => unknown> {
   const self: Process = enter(boot)
   const { target, args } = boot
   if (target === null || typeof target === 'function') return () => self.run()
+  if (target.module === WORKER_PROGRAM) return () => runWorkerProcess(args[0])
   const fn = await load(target)
   return () => fn(...args)
 }

@@ -23,6 +23,10 @@ export { Event } from './event.js'
 export { Lock } from './lock.js'
 export { RLock } from './rlock.js'
 export { BoundedSemaphore, Semaphore, type SemaphoreOptions } from './semaphore.js'
+export {
+  currentTask, Pool, ThreadPool, type AsyncResult, type CurrentTask, type ImapOptions, type MapOptions, type PoolOptions, type PoolStats,
+  type Settled, type TaskOptions, type TypedArray,
+} from './pool.js'
 export { Connection, Pipe } from './connection.js'
 export { JoinableQueue, type Delivery, type JoinableQueueOptions } from './joinable-queue.js'
 export { Queue, type Named, type QueueOptions } from './queue.js'

@@ -68,6 +68,12 @@ export function noteReceived(buffers: readonly ArrayBuffer[]): void {
   for (const buffer of buffers) received.add(buffer)
 }
 
+/** Index and generation of the piece that a buffer shows; undefined for any other buffer. */
+export function memoryHandleOf(buffer: ArrayBuffer): readonly [index: number, generation: number] | undefined {
+  const piece = pieces.get(buffer)
+  return piece === undefined ? undefined : [piece[0], piece[1]]
+}
+
 /** For the codec. */
 export const memoryExtension: MemoryExtension = {
   handleOf: buffer => pieces.get(buffer)?.slice(0, 2),

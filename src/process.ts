@@ -418,7 +418,7 @@ function check(options: ProcessOptions): void {
 }
 
 /** A module target with its path made absolute; paths are relative to the working directory, as `import` from the command line. */
-function targetOf(target: Target | undefined): Target | null {
+export function targetOf(target: Target | undefined): Target | null {
   if (target === undefined) return null
   if (typeof target === 'function') return target
   const { module, export: name } = target

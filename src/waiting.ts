@@ -135,6 +135,17 @@ export function waitAllSync<T extends Waitable>(objects: Iterable<T>, options: S
   }
 }
 
+/**
+ * Blocks this thread until one of the things is ready, or so many ms have passed.
+ *
+ * @throws {@link InterruptedError} when SIGINT comes and this process listens for it.
+ */
+export function sleepSync(what: readonly What[], ids: readonly number[], ms: number): void {
+  const interruptible = isMainThread && process.listenerCount('SIGINT') > 0
+  const outcome = call(() => native.waitSyncMany([...what], [...ids], ms === Infinity ? -1 : Math.max(0, ms), interruptible))
+  if (outcome === 2) throw new InterruptedError('a signal came while this call waited')
+}
+
 /** Somebody in a line. */
 interface Entry {
   attempt(): boolean

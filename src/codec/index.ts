@@ -29,6 +29,8 @@ export interface Message {
   readonly pieces: readonly ArrayBuffer[]
   /** What `toHandle` returned for each object of ours, in this order. */
   readonly handles: readonly unknown[]
+  /** Makes room for so many bytes more behind the message, which is that much longer then; returns where they begin. */
+  extend(size: number): number
   /** Gives the area back. Must be called once, in the reverse order of the calls of `encode`. */
   release(): void
 }
@@ -39,6 +41,14 @@ class Encoding extends Encoder implements Message {
   constructor(depth: number) {
     super(depth)
     this.area = depth
+  }
+
+  extend(size: number): number {
+    const at = this.length
+    this.at = at
+    this.reserve(size)
+    this.length = at + size
+    return at
   }
 
   release(): void {

@@ -6,7 +6,7 @@
  */
 
 export { perProcess } from './per-process.js'
-export { describeNamed, isSteady, Peer, Shipment, setIsHandle, takeForgotten } from './ship.js'
+export { describeNamed, isSelfContained, isSteady, Peer, Shipment, setIsHandle, takeForgotten } from './ship.js'
 export { Arrival, canGenerateCode, forget, IncompleteError } from './revive.js'
 export { importFrom, namespaceOf, needOf, preload, type Need } from './modules.js'
 export { addEntries, entryUrls } from './subject.js'

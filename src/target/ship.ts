@@ -374,12 +374,41 @@ function isBare(fn: AnyFunction, { plan }: Subject): boolean {
   return isClass(plan.place.node) || ownProperties(fn, plan) === undefined
 }
 
-/** Whether all that a message says of a function it will say again: nothing that it captures or that hangs on it can change. */
+/**
+ * Whether all that a message says of a function it will say again: nothing that it captures, and nothing that hangs on it,
+ * can change. False of one that was never described.
+ */
 export function isSteady(fn: AnyFunction): boolean {
-  const known = knownKind(fn)
-  if (known?.kind !== 'value' || !known.subject.isSteady || !isBare(fn, known.subject)) return false
-  if (!known.subject.isSettled) settle(known.subject)
-  return known.subject.isSettled && prototypeProperties(fn, known.subject.code.isClass) === undefined
+  const kind = knownKind(fn)
+  if (kind === undefined) {
+    const origin = originOf(fn)
+    return origin?.head.keep === true && origin.cells.length === 0 && ownProperties(fn, undefined) === undefined
+  }
+  if (kind.kind === 'reference') return isLoadedAlike(kind.place.script)
+  if (kind.kind === 'bound') return false
+  const { subject } = kind
+  if (!subject.isSteady || !isBare(fn, subject)) return false
+  if (!subject.isSettled) settle(subject)
+  return subject.isSettled && prototypeProperties(fn, subject.code.isClass) === undefined
+}
+
+/** Names that every program has, and that mean the same wherever they are not declared. */
+const COMMON: ReadonlySet<string> = new Set([
+  ...'Array ArrayBuffer Atomics BigInt BigInt64Array BigUint64Array Boolean DataView Date Error Float32Array Float64Array Infinity Int16Array'.split(' '),
+  ...'Int32Array Int8Array Intl JSON Map Math NaN Number Object Promise RangeError Reflect RegExp Set SharedArrayBuffer String Symbol'.split(' '),
+  ...'SyntaxError TypeError Uint16Array Uint32Array Uint8Array Uint8ClampedArray WeakMap WeakSet decodeURIComponent encodeURIComponent'.split(' '),
+  ...'isFinite isNaN parseFloat parseInt undefined globalThis Buffer console performance process setImmediate setTimeout clearTimeout'.split(' '),
+])
+
+/**
+ * Whether the text of an arrow function says all about it: of what stands around it, it uses nothing. So another one of the
+ * same text is the same function. Known once it has been described.
+ */
+export function isSelfContained(fn: AnyFunction): boolean {
+  const kind = knownKind(fn)
+  if (kind?.kind !== 'value') return false
+  const { form, captures, lexicals, assigns, unresolved } = kind.subject.plan
+  return form === 'arrow' && captures.length === 0 && lexicals.length === 0 && assigns.length === 0 && unresolved.every(name => COMMON.has(name)) && isSteady(fn)
 }
 
 /** A function needs no captured variables again if none of those that it reaches does. */

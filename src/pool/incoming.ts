@@ -1,0 +1,104 @@
+/**
+ * A message that has been taken from a queue and not been read: what stands behind its value is read first.
+ */
+
+import { decode, needsOf } from '../codec/index.js'
+import { noteReceived } from '../memory.js'
+import { Got } from '../message.js'
+import { native, receiving } from '../native.js'
+import { pairs } from '../handles.js'
+import { extensionsOf } from '../shipping.js'
+import { preload } from '../target/index.js'
+
+const TWO_32 = 2 ** 32
+const none: readonly never[] = []
+
+/** Asks the native part for a message, to be copied to that area; as `queueGet` of native.ts. */
+export type Get = (queue: number, area: number) => number
+
+/** The next message of a queue, one after the other. */
+export class Incoming {
+  readonly #area: number
+  readonly #room: Buffer
+  #kind = 0
+  #handles: readonly number[] = none
+  #blobs: ArrayBuffer[] = none as unknown as ArrayBuffer[]
+  #token = -1
+  /** The message and what stands behind its value. */
+  bytes: Buffer
+  /** Where all of it ends. */
+  end = 0
+
+  /** @param area A receiving area that nobody else uses. */
+  constructor(area: number) {
+    this.#area = area
+    this.#room = this.bytes = receiving(area)
+  }
+
+  /** Takes a message; false when there is none ({@link Got}, in `end`). Give it back by {@link release} or {@link read}. */
+  take(queue: number, get: Get): boolean {
+    const got = get(queue, this.#area)
+    if (got >= 0) {
+      const kind = Math.floor(got / TWO_32)
+      this.#kind = kind
+      this.end = got - kind * TWO_32
+      return true
+    }
+    if (got !== Got.Large) {
+      this.end = got
+      return false
+    }
+    const received = native.receive()
+    this.#kind = received.kind
+    this.bytes = Buffer.from(received.bytes)
+    this.end = this.bytes.length
+    this.#handles = received.handles
+    this.#blobs = received.blobs
+    this.#token = received.token
+    return true
+  }
+
+  /**
+   * The value, which ends at `end`; gives the message back. A promise where modules have to be loaded first: they go on
+   * while other messages are taken.
+   */
+  read(end: number): unknown {
+    const modules = needsOf(this.#kind, this.bytes, 0, end)
+    const loading = modules.length === 0 ? undefined : preload(modules)
+    if (loading !== undefined) return this.#later(loading, end)
+    try {
+      return this.#decode(this.#kind, this.bytes, end, this.#handles, this.#blobs)
+    } finally {
+      this.release()
+    }
+  }
+
+  #decode(kind: number, bytes: Buffer, end: number, handles: readonly number[], blobs: ArrayBuffer[]): unknown {
+    if (blobs.length > 0) noteReceived(blobs)
+    return decode(kind, bytes, 0, end, handles.length === 0 ? none : pairs(handles), blobs, extensionsOf())
+  }
+
+  async #later(loading: Promise<void>, end: number): Promise<unknown> {
+    const [kind, handles, blobs, token] = [this.#kind, this.#handles, this.#blobs, this.#token]
+    const bytes = token < 0 ? Buffer.from(this.bytes.subarray(0, end)) : this.bytes
+    this.#token = -1
+    this.release()
+    try {
+      await loading
+      return this.#decode(kind, bytes, end, handles, blobs)
+    } finally {
+      if (token >= 0) native.release(token)
+    }
+  }
+
+  /** Lets go of the message. Twice is harmless. */
+  release(): void {
+    if (this.bytes === this.#room) return
+    this.bytes = this.#room
+    this.#handles = none
+    this.#blobs = none as unknown as ArrayBuffer[]
+    const token = this.#token
+    this.#token = -1
+    if (token >= 0) native.release(token)
+  }
+}
