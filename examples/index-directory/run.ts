@@ -23,6 +23,8 @@ export interface Casualty {
   exitCode: number
 }
 const SIGINT = 2
+/** Batches that lie ready for a worker while the walk goes on. */
+const BATCHES_AHEAD = 2
 
 /**
  * Indexes the directory with that many worker processes; ends when all of them have, however they end. What a killed
@@ -36,10 +38,15 @@ export async function runProcesses(root: string, workers: number, tally: Tally, 
   // Daemons: whatever becomes of this process, they do not outlive it. They boot while it walks.
   const processes = Array.from({ length: workers }, (_, k) =>
     new Process({ name: `indexer-${k + 1}`, target: worker, args: [root, todo, done], daemon: true }).start())
-  const found = walk(root)
+  // They begin on what has been met; the rest is kept back until it is known which files are the large ones.
+  const rest: Batch[] = []
+  const found = walk(root, batch => {
+    if (todo.qsize() < workers * BATCHES_AHEAD) todo.putNowait(batch)
+    else rest.push(batch)
+  })
   for (const path of found.unreadable) tally.found.unreadable.push(path)
   onWalk(found)
-  for (const batch of handOut(found.batches)) todo.putNowait(batch)
+  for (const batch of handOut(rest)) todo.putNowait(batch)
   todo.shutdown()
 
   const ended = Promise.all(processes.map(worker => worker.join())).then(() => { done.shutdown() })

@@ -39,12 +39,17 @@ export function handOut(batches: readonly Batch[]): Batch[] {
   return [...batches.filter(isLarge), ...batches.filter(batch => !isLarge(batch))]
 }
 
-/** Walks the directory, in order of name. An entry that cannot be looked at is told of and left out. */
-export function walk(root: string): Walk {
+/**
+ * Walks the directory, in order of name. An entry that cannot be looked at is told of and left out.
+ *
+ * @param onBatch Given every batch as soon as it is whole, so that work on it may begin while the walk goes on.
+ */
+export function walk(root: string, onBatch: (batch: Batch) => void = () => undefined): Walk {
   const found: Walk = { batches: [], files: 0, bytes: 0, unreadable: [] }
   let batch: Batch | null = null
   const add = (path: string, bytes: number): void => {
     if (batch === null || batch.paths.length >= BATCH_FILES || batch.bytes + bytes > BATCH_BYTES) {
+      if (batch !== null) onBatch(batch)
       batch = { id: found.batches.length, paths: [], bytes: 0 }
       found.batches.push(batch)
     }
@@ -77,5 +82,7 @@ export function walk(root: string): Walk {
     }
   }
   below('')
+  const last = found.batches.at(-1)
+  if (last !== undefined) onBatch(last)
   return found
 }
