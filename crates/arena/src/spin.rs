@@ -1,6 +1,10 @@
-//! Spinning before sleeping: two threads that sleep and wake each other take some 50 µs a round trip,
-//! two that spin well under one. So a waiter looks for a bounded time before it sleeps, if that has
-//! paid lately, if the machine has a core to spare, and if fewer spin already than there are cores.
+//! Spinning before sleeping: two threads that sleep and wake each other take some 50 µs a round trip, 250 where they have
+//! a core each that has to be woken too; two that spin take well under one. So a waiter looks for a bounded time before
+//! it sleeps, if that has paid lately, if the machine has a core to spare, and if fewer spin already than there are cores.
+//!
+//! Where it does not pay, it is tried now and then, and then for long: whoever answers sleeps too, and is not there any sooner.
+//! If that answer comes in time the next waits are long as well, until the other side has tried it too: from then on
+//! both are awake, and answers come at once.
 //!
 //! Spinners are counted by a row of named words in the header, one claimed by each: a count would drift
 //! with every spinner that is killed.
@@ -13,10 +17,18 @@ use polyproc_sys::{clock, cpu};
 use std::cell::Cell;
 use std::sync::OnceLock;
 
-/// Longest spin, in ns.
+/// Longest spin where it pays, in ns.
 pub const BUDGET: u64 = 50_000;
+/// Longest spin where it is tried whether it pays, in ns: longer than it takes to wake a thread on another core.
+const TRIAL: u64 = 250_000;
+/// Waits between two trials, at first; twice as many after each that was in vain.
+const FEWEST_SKIPPED: u32 = 16;
+/// And at most: a trial in vain costs no more than 4 µs a wait.
+const MOST_SKIPPED: u32 = 64;
+/// Long waits after a trial with success: enough for the other side to come to a trial of its own.
+const LONG_WAITS: u32 = 32;
 
-/// Spinners that this machine bears: one less than the cores, none under a quota of less than two.
+/// Spinners that this machine bears: as many as it has cores, none under a quota of less than two.
 fn places() -> u64 {
     static PLACES: OnceLock<u64> = OnceLock::new();
     *PLACES.get_or_init(|| {
@@ -29,11 +41,74 @@ fn places() -> u64 {
     })
 }
 
+/// How well spinning has paid in this thread lately.
+#[derive(Debug, Clone, Copy)]
+struct Lately {
+    /// 0 never … 16 always.
+    score: u32,
+    /// At 0: waits since it was tried.
+    skipped: u32,
+    /// Waits from one trial to the next.
+    skips: u32,
+    /// Long waits that are left of those after a trial with success.
+    long: u32,
+}
+
 thread_local! {
-    /// How well spinning has paid here lately: 0 never … 16 always.
-    static SCORE: Cell<u32> = const { Cell::new(12) };
-    /// Waits since spinning was last tried, where it does not pay.
-    static SKIPPED: Cell<u32> = const { Cell::new(0) };
+    static LATELY: Cell<Lately> = const {
+        Cell::new(Lately { score: 12, skipped: 0, skips: FEWEST_SKIPPED, long: 0 })
+    };
+}
+
+impl Lately {
+    /// How long to spin now, in ns; `None`: not at all.
+    fn budget(&mut self) -> Option<u64> {
+        if self.score > 0 {
+            return Some(BUDGET);
+        }
+        if self.long > 0 {
+            return Some(TRIAL);
+        }
+        self.skipped += 1;
+        if self.skipped < self.skips {
+            return None;
+        }
+        self.skipped = 0;
+        Some(TRIAL)
+    }
+
+    /// It paid, after so many ns.
+    fn paid(&mut self, took: u64) {
+        if self.score > 0 || took <= BUDGET {
+            self.score = (self.score + 2).min(16);
+            self.skips = FEWEST_SKIPPED;
+            self.long = 0;
+        } else if self.long == 0 {
+            self.long = LONG_WAITS;
+        } else {
+            self.long -= 1;
+            if self.long == 0 {
+                self.in_vain();
+            }
+        }
+    }
+
+    /// It did not pay.
+    fn in_vain(&mut self) {
+        if self.score > 0 {
+            self.score -= 1;
+        } else {
+            self.long = 0;
+            self.skips = (self.skips * 2).min(MOST_SKIPPED);
+        }
+    }
+}
+
+/// True where a thread that spins leaves a core for others.
+#[must_use]
+#[inline]
+pub fn is_possible() -> bool {
+    places() > 0
 }
 
 /// Looks with `ready` for at most `budget` ns. True when it became so.
@@ -51,18 +126,17 @@ pub fn until(
         // Whoever is simulated has no time to spend: it sleeps at once.
         return Ok(false);
     }
-    // Where it does not pay it is tried now and then: one time in sixteen.
-    let score = SCORE.get();
-    if score == 0 {
-        SKIPPED.set((SKIPPED.get() + 1) % 16);
-        if SKIPPED.get() != 0 {
-            return Ok(false);
-        }
-    }
+    let mut lately = LATELY.get();
+    let longest = lately.budget();
+    LATELY.set(lately);
+    let Some(longest) = longest else {
+        return Ok(false);
+    };
     let Some(place) = claim(arena, me)? else {
         return Ok(false);
     };
-    let end = clock::now() + budget.min(BUDGET);
+    let begun = clock::now();
+    let end = begun + budget.min(longest);
     let mut outcome = Ok(false);
     'spin: loop {
         for _ in 0..16 {
@@ -79,10 +153,13 @@ pub fn until(
         }
     }
     arena.map.word(place)?.store(0, Relaxed);
-    SCORE.set(match outcome {
-        Ok(true) => (score + 2).min(16),
-        _ => score.saturating_sub(1),
-    });
+    match outcome {
+        // How long it took matters only after a trial.
+        Ok(true) if longest == BUDGET => lately.paid(0),
+        Ok(true) => lately.paid(clock::now().saturating_sub(begun)),
+        _ => lately.in_vain(),
+    }
+    LATELY.set(lately);
     outcome
 }
 
@@ -95,4 +172,63 @@ fn claim(arena: &Arena, me: &Member) -> Result<Option<u64>> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEW: Lately = Lately {
+        score: 12,
+        skipped: 0,
+        skips: FEWEST_SKIPPED,
+        long: 0,
+    };
+
+    /// Waits until the next trial; how many were without.
+    fn skipped(lately: &mut Lately) -> u32 {
+        (0..)
+            .take_while(|_| lately.budget().is_none())
+            .count()
+            .try_into()
+            .expect("few")
+    }
+
+    #[test]
+    fn where_it_never_pays_it_is_tried_ever_more_seldom() {
+        let mut lately = NEW;
+        for _ in 0..12 {
+            assert_eq!(lately.budget(), Some(BUDGET));
+            lately.in_vain();
+        }
+        for skips in [16, 32, 64, 64] {
+            assert_eq!(skipped(&mut lately), skips - 1);
+            lately.in_vain();
+        }
+    }
+
+    #[test]
+    fn after_a_late_answer_it_waits_long_for_the_other_side_to_try_it() {
+        let mut lately = Lately { score: 0, ..NEW };
+        skipped(&mut lately);
+        lately.paid(TRIAL / 2);
+        for _ in 0..LONG_WAITS {
+            assert_eq!(lately.budget(), Some(TRIAL));
+            lately.paid(TRIAL / 2);
+        }
+        // The other side never did.
+        assert_eq!(lately.budget(), None);
+        assert_eq!(lately.skips, 2 * FEWEST_SKIPPED);
+    }
+
+    #[test]
+    fn a_prompt_answer_makes_it_pay_again() {
+        let mut lately = Lately { score: 0, ..NEW };
+        skipped(&mut lately);
+        lately.paid(BUDGET / 2);
+        assert_eq!(lately.budget(), Some(BUDGET));
+        lately.in_vain();
+        lately.in_vain();
+        assert_eq!(skipped(&mut lately), FEWEST_SKIPPED - 1);
+    }
 }
