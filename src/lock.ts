@@ -79,7 +79,14 @@ export class Lock extends Acquirable {
   override acquireSync(options: SyncWaitOptions): LockGuard | null
   override acquireSync(options: SyncWaitOptions = {}): LockGuard | null {
     // What is wrong with a timeout is said before anything is acquired.
-    return (options.timeout === undefined ? this.tryAcquire() : null) ?? super.acquireSync(options)
+    if (options.timeout !== undefined) return super.acquireSync(options)
+    return this.tryAcquire() ?? this.#glance() ?? super.acquireSync(options)
+  }
+
+  /** Most are free again before a waiter would be asleep. */
+  #glance(): LockGuard | null {
+    const acquisition = bare.lockGlance(this.#id)
+    return acquisition === NOT ? null : new Guard(this, acquisition)
   }
 
   override [giveBack](turn: number): void {

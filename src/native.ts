@@ -27,8 +27,8 @@ const cells = new Int32Array(raw.cells.buffer, raw.cells.byteOffset, 8)
 const doubles = new Float64Array(raw.cells.buffer, raw.cells.byteOffset, 5)
 
 const whole = (): number => cells[4] as number
-const [queuePut, queueGet, lockTry, lockReleaseTurn, rlockTry, semaphoreTry, semaphoreRelease, semaphoreValue, eventIsSet] = [
-  raw['queuePut']!, raw['queueGet']!, raw['lockTry']!, raw['lockReleaseTurn']!, raw['rlockTry']!, raw['semaphoreTry']!,
+const [queuePut, queueGet, lockTry, lockGlance, lockReleaseTurn, rlockTry, semaphoreTry, semaphoreRelease, semaphoreValue, eventIsSet] = [
+  raw['queuePut']!, raw['queueGet']!, raw['lockTry']!, raw['lockGlance']!, raw['lockReleaseTurn']!, raw['rlockTry']!, raw['semaphoreTry']!,
   raw['semaphoreRelease']!, raw['semaphoreValue']!, raw['eventIsSet']!,
 ]
 const [boardSubmit, boardClaim, boardSettle, boardStop, boardStopAsked, boardLost, boardRelease, boardState, boardSetState] = [
@@ -69,6 +69,12 @@ export const bare = {
   lockTry(id: number): number {
     cells[0] = id
     lockTry()
+    return whole()
+  },
+  /** The acquisition if that is possible within some microseconds, or -1. */
+  lockGlance(id: number): number {
+    cells[0] = id
+    lockGlance()
     return whole()
   },
   /** Releases the acquisition of that turn, if it is still held. */

@@ -583,6 +583,17 @@ impl Arena {
         Ok(())
     }
 
+    /// What `me` noted has been done, and nobody is owed a wake: should it die now, nobody needs to be roused.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn settled(&self, me: &Member) -> Result<()> {
+        // SYNC: Relaxed: read only after the kernel has marked this process dead.
+        self.map.word(me.slot + member::OP_OBJECT)?.store(0, Relaxed);
+        Ok(())
+    }
+
     /// Notes the object of a section as the one that `me` is at, if it is an object's.
     fn note_object(&self, me: &Member, section: Offset) -> Result<()> {
         let layout = &self.layout;

@@ -133,6 +133,14 @@ unsafe extern "C" fn lock_try(env: sys::napi_env, _: sys::napi_callback_info) ->
     })
 }
 
+/// Acquires a lock if it becomes free within a moment: the acquisition, or -1.
+unsafe extern "C" fn lock_glance(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [id]| {
+        let acquired = isolate.lock(id)?.glance(isolate.arena, &isolate.me);
+        Ok(acquired.map_err(fail)?.map_or(NOT, number))
+    })
+}
+
 /// Acquires a reentrant lock for a context of this thread: the acquisition, or -1.
 unsafe extern "C" fn rlock_try(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
     run(env, |isolate, [id, context]| {
@@ -282,6 +290,7 @@ const CALLS: &[(&str, Call)] = &[
     ("queueGet", queue_get),
     ("nothing", nothing),
     ("lockTry", lock_try),
+    ("lockGlance", lock_glance),
     ("rlockTry", rlock_try),
     ("lockReleaseTurn", lock_release),
     ("semaphoreTry", semaphore_try),

@@ -1,11 +1,15 @@
 //! The lock, and what every object with a lock's word does: acquiring, waiting, releasing, handing over.
 //!
-//! Words of the header: 0 the word of [`crate::owned`], 1 depth and context of a reentrant lock. First list: those
-//! who wait for the lock; second list: those who wait for a condition of it.
+//! Words of the header: 0 the word of [`crate::owned`], 1 depth and context of a reentrant lock, 2 not 0: somebody glances.
+//! First list: those who wait for the lock; second list: those who wait for a condition of it.
 //!
 //! Whoever comes while the lock is free takes it, also past those who wait: their wake-up takes longer
 //! than most critical sections. But a waiter of over 10 ms that sleeps is *handed* the lock by the release,
 //! so none waits for ever. A release wakes one.
+//!
+//! Whoever finds it held *glances* at it for a moment before it sleeps. A release that sees that somebody does leaves it a
+//! moment to itself: else the same thread, whose core has the word, would have it again before the other has seen it free.
+//! Word 2 is a hint: at worst, by a death or a race, one release waits that moment for nobody.
 //!
 //! # What a crash leaves
 //! | killed | left | put right by |
@@ -21,9 +25,10 @@ use polyproc_arena::block_on::{Outcome, block_on};
 use polyproc_arena::error::{Error, Result};
 use polyproc_arena::map::Offset;
 use polyproc_arena::object::{self, Handle, Kind, Phase};
-use polyproc_arena::primitive::now;
+use polyproc_arena::primitive::Ordering::Relaxed;
+use polyproc_arena::primitive::{Word, now};
 use polyproc_arena::wait::List;
-use polyproc_arena::{Arena, Member, Name, member, names};
+use polyproc_arena::{Arena, Member, Name, member, names, spin};
 use polyproc_sys::clock;
 
 /// Index of the kind.
@@ -35,6 +40,9 @@ pub const HAND_OVER: u64 = 10_000_000;
 
 /// Looks at the word, each some 10 to 40 ns, before it is given up for now: more than a short critical section takes.
 const GLANCES: u32 = 50;
+/// How many looks a release leaves to those who glance: more than it takes one core to see what another has written.
+const ROOM: u32 = 16;
+const GLANCING: Offset = 16;
 
 /// A lock that this process holds a handle of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,15 +177,9 @@ impl Lock {
                 let alive = (turn.is_multiple_of(32) || cfg!(feature = "points")).then_some(arena);
                 turn = turn.wrapping_add(1);
                 got = word.acquire(me.name, alive)?;
-                if got.is_none() && !cfg!(feature = "points") {
+                if got.is_none() {
                     // Who has just been woken would sleep again, because another holds it for a moment.
-                    for _ in 0..GLANCES {
-                        clock::cpu_relax();
-                        if word.look()?.owner.is_none() {
-                            got = word.acquire(me.name, None::<&Arena>)?;
-                            break;
-                        }
-                    }
+                    got = self.glance(arena, me)?;
                 }
                 Ok(got.is_some())
             },
@@ -197,6 +199,52 @@ impl Lock {
         }
         self.give_up(arena, me)?;
         Ok(Waited::Stopped)
+    }
+
+    /// Acquires it if it becomes free within a moment, some microseconds at most. For whoever has just tried in vain, before
+    /// it goes to the trouble of waiting.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn glance(&self, arena: &Arena, me: &Member) -> Result<Option<Acquired>> {
+        if cfg!(feature = "points") || !spin::is_possible() {
+            return Ok(None);
+        }
+        let word = self.word(arena);
+        let glancing = self.glancing(arena)?;
+        for _ in 0..GLANCES {
+            if word.look()?.owner.is_none()
+                && let Some(acquired) = word.acquire(me.name, None::<&Arena>)?
+            {
+                // SYNC: Relaxed, as all of this word: a hint.
+                glancing.store(0, Relaxed);
+                return Ok(Some(acquired));
+            }
+            if glancing.load(Relaxed) == 0 {
+                glancing.store(1, Relaxed);
+            }
+            clock::cpu_relax();
+        }
+        Ok(None)
+    }
+
+    #[inline]
+    fn glancing<'a>(&self, arena: &'a Arena) -> Result<&'a Word> {
+        arena.map.word(self.at + object::WORDS + GLANCING)
+    }
+
+    /// After a release that saw somebody glance.
+    #[cold]
+    fn leave_room(&self, arena: &Arena) -> Result<()> {
+        self.glancing(arena)?.store(0, Relaxed);
+        let word = self.word(arena);
+        for _ in 0..ROOM {
+            if word.look()?.owner.is_some() {
+                break;
+            }
+            clock::cpu_relax();
+        }
+        Ok(())
     }
 
     /// Passes on what was handed to `me` and is not wanted any more.
@@ -250,6 +298,10 @@ impl Lock {
         if arena.has_waiters(waiters.at)? {
             arena.wake_one(me, waiters)?;
         }
+        arena.settled(me)?;
+        if self.glancing(arena)?.load(Relaxed) != 0 {
+            self.leave_room(arena)?;
+        }
         Ok(freed)
     }
 
@@ -259,11 +311,16 @@ impl Lock {
         let waiters = self.waiters();
         let at = now();
         if is_overdue(arena, waiters, at)? && self.hand_over(arena, me, seen)? {
+            arena.settled(me)?;
             return Ok(true);
         }
         let freed = self.word(arena).release(seen)?;
         if !arena.is_somebody_coming(waiters.at, at)? {
             arena.wake_one(me, waiters)?;
+        }
+        arena.settled(me)?;
+        if self.glancing(arena)?.load(Relaxed) != 0 {
+            self.leave_room(arena)?;
         }
         Ok(freed)
     }

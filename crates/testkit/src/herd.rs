@@ -89,9 +89,8 @@ pub fn stand(arena: &Arena, me: &Member, kind: &str, most: u64) -> Result<()> {
     if !through {
         return Err(Error::State("one of the herd was left behind".into()));
     }
-    say(&format!("through {count}"))?;
-    // Who ends has those roused who wait for what it noted last.
-    hear()
+    // And it ends, which is nothing to those who wait still.
+    say(&format!("through {count}"))
 }
 
 /// The one that lets them go.
