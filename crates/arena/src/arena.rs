@@ -61,7 +61,13 @@ pub(crate) struct Local {
     /// Holds of objects for the native thread to let go of.
     pub abandoned: Mutex<Vec<crate::object::Handle>>,
     pub bells: Mutex<crate::bells::Bells>,
+    /// What else the native thread does whenever it is awake.
+    pub chore: Mutex<Option<Chore>>,
 }
+
+/// Something that the native thread does whenever it is awake, after all that has ended was recovered; returns
+/// when it is to be woken for it at the latest, in ns of the clock.
+pub type Chore = std::sync::Arc<dyn Fn(&Member) -> Option<u64> + Send + Sync>;
 
 /// A member of this process: the right to act under a name. One a thread.
 #[derive(Debug)]
@@ -335,6 +341,13 @@ impl Arena {
             let _ = self.close(native, handle);
         }
         locked(&self.local.orphans).is_empty()
+    }
+
+    /// From now on the native thread does that as well, whenever it is awake. There is one chore a process; it
+    /// gives up with `Busy` where others would wait for ever, and must not block. [`crate::watch::call`] wakes
+    /// the thread.
+    pub fn set_chore(&self, chore: Chore) {
+        *locked(&self.local.chore) = Some(chore);
     }
 
     /// Reads a word that holds an offset: 0, or a place in the arena. So adding to it cannot overflow.

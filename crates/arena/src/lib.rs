@@ -48,7 +48,7 @@ pub mod wait;
 pub mod watch;
 
 #[cfg(not(loom))]
-pub use arena::{Arena, Guard, Member};
+pub use arena::{Arena, Chore, Guard, Member};
 pub use error::{Error, Result};
 pub use map::{Map, Offset};
 pub use member::Name;

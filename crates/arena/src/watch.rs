@@ -54,8 +54,11 @@ pub fn start(arena: &'static Arena, process: u64) -> Result<()> {
                 let freed = arena.free_orphans(&native);
                 let _ = arena.relay_bells();
                 let trim = arena.trim_when_idle(&native).unwrap_or(None);
+                let chore = crate::arena::locked(&arena.local.chore).clone();
+                let due = chore.and_then(|chore| chore(&native));
                 let again = (!complete || !freed).then(|| clock::now() + AGAIN);
-                let _ = wait(arena, rung, trim.into_iter().chain(again).min(), complete);
+                let soonest = trim.into_iter().chain(again).chain(due).min();
+                let _ = wait(arena, rung, soonest, complete);
             }
         }
     })

@@ -103,17 +103,14 @@ pub fn start(
     if boot != 0 {
         boot::deposit(arena, me, key.slot(), boot, pins)?;
     }
-    let spawned = {
-        // The end of a child may be told before its start has returned: it waits for the entry.
+    // Not under the lock of the table: another thread may have to make the process, which now waits for the lock.
+    let spawned = polyproc_process::spawn(request(key), move |exit| ended(arena, key, exit));
+    if let Ok(child) = &spawned {
+        // The end of a child may be told before its start has returned.
         let mut children = children();
-        let spawned = polyproc_process::spawn(request(key), move |exit| ended(arena, key, exit));
-        if let Ok(child) = &spawned {
-            children
-                .get_or_insert_default()
-                .insert(key, Entry::Running(*child));
-        }
-        spawned
-    };
+        let entry = children.get_or_insert_default().entry(key);
+        entry.or_insert(Entry::Running(*child));
+    }
     match spawned {
         Ok(child) => {
             // Fails only if the child has ended already and its place was taken back.
