@@ -269,6 +269,48 @@ export declare function joinAs(generation: number, slot: number, code: number): 
 /** In a child: keeps what was compiled of the program for the children to come; false when there is some. */
 export declare function keepCode(code: Uint8Array): boolean
 
+/** Starts no more workers; those that there are go on. Twice is harmless. */
+export declare function keeperClose(keeper: number): void
+
+/** A worker is to end, and not to be replaced. */
+export declare function keeperExpect(keeper: number, key: number): void
+
+/** SIGKILL to a worker, for what it does: that is no loss, and it is replaced. */
+export declare function keeperKill(keeper: number, key: number): void
+
+/** Keeps the workers of a board from now on; returns the keeper's number. */
+export declare function keeperOpen(board: number, options: KeeperOptions, launch: WorkerLaunch): number
+
+/** How the workers of a pool are kept. */
+export interface KeeperOptions {
+  /** Most workers at a time. */
+  processes: number
+  /** Losses in a row after which the pool is broken. */
+  maxRestarts: number
+  /** Between asking a task to stop and the end of its worker, in ms. */
+  killAfter: number
+  /** The queues of tasks that wait, as index and generation of each. */
+  ready: Array<number>
+  /** Kind and bytes, at most 104, of what is put into a worker's inbox when a task of it is to stop. */
+  letterKind: number
+  letter: Buffer
+}
+
+/** Starts a worker; null when there are as many as there may be. */
+export declare function keeperStart(keeper: number): KeptWorker | null
+
+/** The workers that have been started and not been seen to end: whoever asks takes note of how they end. */
+export declare function keeperWorkers(keeper: number): Array<KeptWorker>
+
+/** A worker that was started. */
+export interface KeptWorker {
+  /** Its name in the family. */
+  key: number
+  pid: number
+  /** Which of the pool's workers it is, from 1. */
+  serial: number
+}
+
 /** Makes a lock, reentrant or not, or finds the one of that name; returns its id. */
 export declare function lockCreate(reentrant: boolean, name?: string | undefined | null): number
 
@@ -598,6 +640,18 @@ export declare function waitSync(what: number, id: number, timeout: number, inte
 
 /** As `wait_sync` for any of several things. */
 export declare function waitSyncMany(what: Array<number>, ids: Array<number>, timeout: number, interruptible: boolean): number
+
+/** What every worker is started with. */
+export interface WorkerLaunch {
+  program: StartOptions
+  /** What is said of a worker, before and after its number. */
+  before: string
+  after: string
+  kind: number
+  message: Buffer
+  blobs: Array<Uint8Array>
+  handles: Array<number>
+}
 
 /** Whose the number of a worker is, or was. */
 export interface WorkerProcess {

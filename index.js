@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { bareCalls, barrierAbort, barrierAction, barrierArrive, barrierCreate, barrierFate, barrierOpen, barrierPass, barrierReset, barrierState, barrierWait, boardCreate, boardEnter, boardEpoch, boardGiveUp, boardHandles, boardInbox, boardIsBroken, boardLane, boardLeave, boardLosses, boardNote, boardOpen, boardProcess, boardResults, boardRunner, boardWait, boardWorkers, checkFamily, conditionBegin, conditionCancel, conditionCreate, conditionLock, conditionNotify, conditionOpen, conditionRestore, conditionTry, conditionWait, conditionWaiters, configureFamily, cpuCount, deliveryDone, deliveryRefuse, deliveryRetry, eventClear, eventCount, eventCreate, eventOpen, eventSet, eventWait, eventWasSet, familyMemory, familyNonce, findFamily, isMainThread, joinableCreate, joinableGet, joinAs, keepCode, lockCreate, lockLocked, lockOpen, lockRelease, lockState, lockWait, memoryAllocate, memoryDetach, memoryOpen, memoryRelease, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueCrowded, queueDrain, queueHandle, queueJoined, queueJoinSync, queueLost, queueMaxSize, queueName, queueOpen, queuePutBytes, queuePutLarge, queueReadable, queueShutDown, queueSize, queueTail, receive, release, rlockRelease, rlockWait, scratch, semaphoreCreate, semaphoreOpen, semaphoreOptions, semaphoreWait, setPulse, setWorker, sharedClose, sharedHandle, sharedName, sharedWaiters, signalName, signalNumber, taken, threadsEnd, version, waitAgain, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
+const { bareCalls, barrierAbort, barrierAction, barrierArrive, barrierCreate, barrierFate, barrierOpen, barrierPass, barrierReset, barrierState, barrierWait, boardCreate, boardEnter, boardEpoch, boardGiveUp, boardHandles, boardInbox, boardIsBroken, boardLane, boardLeave, boardLosses, boardNote, boardOpen, boardProcess, boardResults, boardRunner, boardWait, boardWorkers, checkFamily, conditionBegin, conditionCancel, conditionCreate, conditionLock, conditionNotify, conditionOpen, conditionRestore, conditionTry, conditionWait, conditionWaiters, configureFamily, cpuCount, deliveryDone, deliveryRefuse, deliveryRetry, eventClear, eventCount, eventCreate, eventOpen, eventSet, eventWait, eventWasSet, familyMemory, familyNonce, findFamily, isMainThread, joinableCreate, joinableGet, joinAs, keepCode, keeperClose, keeperExpect, keeperKill, keeperOpen, keeperStart, keeperWorkers, lockCreate, lockLocked, lockOpen, lockRelease, lockState, lockWait, memoryAllocate, memoryDetach, memoryOpen, memoryRelease, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueCrowded, queueDrain, queueHandle, queueJoined, queueJoinSync, queueLost, queueMaxSize, queueName, queueOpen, queuePutBytes, queuePutLarge, queueReadable, queueShutDown, queueSize, queueTail, receive, release, rlockRelease, rlockWait, scratch, semaphoreCreate, semaphoreOpen, semaphoreOptions, semaphoreWait, setPulse, setWorker, sharedClose, sharedHandle, sharedName, sharedWaiters, signalName, signalNumber, taken, threadsEnd, version, waitAgain, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
 export { bareCalls }
 export { barrierAbort }
 export { barrierAction }
@@ -833,6 +833,12 @@ export { joinableCreate }
 export { joinableGet }
 export { joinAs }
 export { keepCode }
+export { keeperClose }
+export { keeperExpect }
+export { keeperKill }
+export { keeperOpen }
+export { keeperStart }
+export { keeperWorkers }
 export { lockCreate }
 export { lockLocked }
 export { lockOpen }

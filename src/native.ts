@@ -35,6 +35,7 @@ const [boardSubmit, boardClaim, boardSettle, boardStop, boardStopAsked, boardLos
   raw['boardSubmit']!, raw['boardClaim']!, raw['boardSettle']!, raw['boardStop']!, raw['boardStopAsked']!, raw['boardLost']!,
   raw['boardRelease']!, raw['boardState']!, raw['boardSetState']!,
 ]
+const [boardLimit, boardWant] = [raw['boardLimit']!, raw['boardWant']!]
 
 /** Calls about one task: a board, a lane, a ticket of up to 53 bits. */
 const ofTask = (call: () => void) => (id: number, lane: number, ticket: number): number => {
@@ -142,6 +143,19 @@ export const bare = {
   },
   /** -1 it will not run, -2 it was over, else the worker that was asked to stop. */
   boardStop: ofTask(boardStop),
+  /** The task is to be over in `ms` milliseconds, 0 to 2^32 - 1. */
+  boardLimit(id: number, lane: number, ticket: number, ms: number): void {
+    cells[0] = id
+    cells[1] = lane
+    cells[2] = ms
+    doubles[4] = ticket
+    boardLimit()
+  },
+  /** More workers are wanted. */
+  boardWant(id: number): void {
+    cells[0] = id
+    boardWant()
+  },
   /** 1 when the worker is to stop. */
   boardStopAsked: ofTask(boardStopAsked),
   /** After how many attempts it is lost; 0 when it is not. */

@@ -80,7 +80,7 @@ function ownKey(): number {
 }
 
 /** Set while the constructor is to describe a process that exists already. */
-let describing: { name: string; daemon: boolean; authKey: Uint8Array; key: number; pid: number; kind: 'current' | 'parent' } | null = null
+let describing: { name: string; daemon: boolean; authKey: Uint8Array; key: number; pid: number; kind: 'current' | 'parent' | 'child' } | null = null
 
 /**
  * A process: an operating system process that runs a function, a module's export, or a subclass's own `run`.
@@ -108,7 +108,7 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
     const line = new Line(What.End, () => this.#key())
     if (describing !== null) {
       const { name, daemon, authKey, key, pid, kind } = describing
-      this.#state = { key, pid, exitCode: null, failure: null, closed: false, foreign: kind, line }
+      this.#state = { key, pid, exitCode: null, failure: null, closed: false, foreign: kind === 'child' ? null : kind, line }
       this.#options = null
       this.#name = name
       this.#daemon = daemon
@@ -388,6 +388,13 @@ export class Process<A extends readonly unknown[] = any[]> implements AsyncDispo
     } finally {
       describing = null
     }
+  }
+
+  /** A daemon of this process that was started natively. @internal */
+  static adopt(name: string, key: number, pid: number): Process {
+    const child = Process.describe({ name, daemon: true, authKey: settings().authKey, key, pid, kind: 'child' })
+    children.add(child)
+    return child
   }
 
   /** Ends it when the parent has nothing left to do: SIGTERM, and SIGKILL after a second. @internal */

@@ -68,6 +68,11 @@ export class Board extends SharedObject {
       : native.boardOpen(from[0], from[1]))
   }
 
+  /** The id by which the native part knows it. @internal */
+  get native(): number {
+    return this.id()
+  }
+
   /** The handles that it keeps alive. */
   handles(): Handle[] {
     return pairs(call(() => native.boardHandles(this.id())))
@@ -121,6 +126,19 @@ export class Board extends SharedObject {
   /** Stops a task: -1 it will not run; -2 it was over; else the number of the worker that runs it, which has been asked to stop. */
   stop(lane: number, ticket: number): number {
     return call(() => bare.boardStop(this.id(), lane, ticket))
+  }
+
+  /**
+   * The task is to be over in `ms` milliseconds, 0 to 2^32 - 1. From then on its worker is asked to stop and, after the time
+   * that the pool gives, killed, by the native thread of the process that made the pool. It stays in its queue while nobody has begun it.
+   */
+  limit(lane: number, ticket: number, ms: number): void {
+    call(() => { bare.boardLimit(this.id(), lane, ticket, ms) })
+  }
+
+  /** There is work, and nobody may be idle: the process that made the pool looks whether it should start a worker. */
+  want(): void {
+    call(() => { bare.boardWant(this.id()) })
   }
 
   /** Whether the worker that runs the task is to stop: it was asked to, or nobody waits for the task any more. */

@@ -238,6 +238,18 @@ unsafe extern "C" fn board_settle(env: sys::napi_env, _: sys::napi_callback_info
     })
 }
 
+/// Says when a task is to be over: see [`board::limit`].
+unsafe extern "C" fn board_limit(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run_wide(env, |isolate, [id, lane, ms], ticket| {
+        board::limit(isolate, id, lane, ticket, ms)
+    })
+}
+
+/// Asks for more workers: see [`board::want`].
+unsafe extern "C" fn board_want(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [id]| board::want(isolate, id))
+}
+
 /// Stops a task: see [`board::stop`].
 unsafe extern "C" fn board_stop(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
     run_wide(env, |isolate, [id, lane], ticket| {
@@ -301,6 +313,8 @@ const CALLS: &[(&str, Call)] = &[
     ("boardClaim", board_claim),
     ("boardSettle", board_settle),
     ("boardStop", board_stop),
+    ("boardLimit", board_limit),
+    ("boardWant", board_want),
     ("boardStopAsked", board_stop_asked),
     ("boardLost", board_lost),
     ("boardRelease", board_release),

@@ -12,6 +12,7 @@ use napi_derive::napi;
 use polyproc_arena::block_on::Outcome;
 use polyproc_arena::object::Handle;
 use polyproc_family::{Key, children};
+use polyproc_pool::seat::state as worker_state;
 use polyproc_pool::{Board, Claim, Lane, Stop, Ticket, Worker};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -169,6 +170,19 @@ pub fn stop(isolate: &Isolate, id: u32, lane: u32, number: u64) -> Result<i32> {
     )
 }
 
+/// The task is to be over in `ms` milliseconds. Always 0.
+pub fn limit(isolate: &Isolate, id: u32, lane: u32, number: u64, ms: u32) -> Result<i32> {
+    let board = isolate.board(id)?;
+    let limited = board.limit(isolate.arena, lane, Ticket(number), u64::from(ms));
+    limited.map(|()| 0).map_err(fail)
+}
+
+/// There is work, and nobody may be idle: whoever keeps the workers is to look. Always 0.
+pub fn want(isolate: &Isolate, id: u32) -> Result<i32> {
+    let board = isolate.board(id)?;
+    board.want(isolate.arena).map(|()| 0).map_err(fail)
+}
+
 /// Whether the worker of a task has been asked to stop, or nobody waits for the task: 1 or 0.
 pub fn stop_asked(isolate: &Isolate, id: u32, lane: u32, number: u64) -> Result<i32> {
     let board = isolate.board(id)?;
@@ -207,6 +221,10 @@ pub fn worker_state(isolate: &Isolate, id: u32, worker: u32) -> Result<f64> {
 pub fn set_worker_state(isolate: &Isolate, id: u32, worker: u32, to: u32) -> Result<i32> {
     let board = isolate.board(id)?;
     let set = board.set_state(isolate.arena, Worker::from_number(worker), None, to);
+    if worker_state::of(to) == worker_state::WAITING {
+        // Another may be needed for what it waits for.
+        board.want(isolate.arena).map_err(fail)?;
+    }
     set.map(i32::from).map_err(fail)
 }
 

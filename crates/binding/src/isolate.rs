@@ -42,6 +42,8 @@ pub struct Isolate {
     pub shared: RefCell<Vec<Option<Shared>>>,
     /// What this isolate submits to pools, by the ids of their boards.
     pub lanes: RefCell<Vec<Option<Rc<RefCell<Lane>>>>>,
+    /// Who keeps the workers of pools that this isolate made.
+    pub keepers: RefCell<Vec<u32>>,
     /// Pending asynchronous waits for conditions.
     pub conditions: RefCell<Vec<(Condition, Waiting)>>,
     pub sending: RefCell<Vec<Area>>,
@@ -80,6 +82,7 @@ pub fn isolate(env: &Env) -> Result<Rc<Isolate>> {
         ends: RefCell::default(),
         shared: RefCell::default(),
         lanes: RefCell::default(),
+        keepers: RefCell::default(),
         conditions: RefCell::default(),
         sending: RefCell::default(),
         receiving: RefCell::default(),
@@ -106,6 +109,10 @@ unsafe extern "C" fn leave(_: *mut std::ffi::c_void) {
     if !isolate.is_worker.get() {
         // The process ends with it, and the kernel tells the family.
         return;
+    }
+    // Nobody can ask for the workers of its pools any more.
+    for keeper in isolate.keepers.borrow_mut().drain(..) {
+        crate::pool::end(&isolate, keeper);
     }
     for open in isolate.ends.borrow_mut().drain(..).flatten() {
         let _ = isolate.arena.close(&isolate.me, open.end.handle);

@@ -14,6 +14,7 @@ mod isolate;
 mod joinable_queue;
 mod lock;
 mod memory;
+mod pool;
 mod process;
 mod queue;
 mod received;

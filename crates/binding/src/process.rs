@@ -1,7 +1,7 @@
 //! Processes: starting children, what the child is to run, signals, how they ended.
 
 use crate::failure::{Result, fail, state};
-use crate::isolate::isolate;
+use crate::isolate::{Isolate, isolate};
 use crate::received::{self, Received};
 use napi::Env;
 use napi::bindgen_prelude::*;
@@ -61,6 +61,24 @@ fn environment(given: Option<&[String]>) -> Result<Vec<CString>> {
     Ok(all)
 }
 
+/// The program to start, with the streams of this process and no place of its own.
+pub fn program(isolate: &Isolate, options: &StartOptions) -> Result<SpawnRequest> {
+    Ok(SpawnRequest {
+        exec: c(&options.exec)?,
+        argv: list(&options.argv)?,
+        env: environment(options.env.as_deref())?,
+        cwd: options.cwd.as_deref().map(c).transpose()?,
+        stdio: [Stdio::Inherit; 3],
+        keep_fds: isolate
+            .arena
+            .descriptor()
+            .into_iter()
+            .chain(compiled::descriptor())
+            .collect(),
+        die_with_parent: options.daemon,
+    })
+}
+
 /// Starts a child that finds what is said of it and the message as its boot message. Returns once the
 /// process exists.
 #[napi]
@@ -75,15 +93,7 @@ pub fn process_start(
 ) -> Result<StartedProcess> {
     let isolate = isolate(env)?;
     let code = compiled::descriptor();
-    let mut request = SpawnRequest {
-        exec: c(&options.exec)?,
-        argv: list(&options.argv)?,
-        env: environment(options.env.as_deref())?,
-        cwd: options.cwd.as_deref().map(c).transpose()?,
-        stdio: [Stdio::Inherit; 3],
-        keep_fds: isolate.arena.descriptor().into_iter().chain(code).collect(),
-        die_with_parent: options.daemon,
-    };
+    let mut request = program(&isolate, &options)?;
     let mut theirs = Vec::new();
     let mut ours = Vec::new();
     for (slot, wanted) in request.stdio.iter_mut().zip(&options.stdio) {

@@ -7,10 +7,13 @@
 //! +528   broken  1: nobody replaces workers any more
 //! +536   losses  deaths since a task was settled last
 //! +544   kept    block with the handles that the board keeps alive, and a note of the pool's own; 0: none
+//! +552   owner   name of the process that made the pool, which starts and ends its workers
+//! +560   wanted  1: it is to look whether more workers are wanted
+//! +568   armed   when it looks for deadlines next, in ms of the monotonic clock; 0: it does not
 //! +1024  log     the last 32 deaths, 32 bytes each: which one · worker's name · its process · its pid
 //! ```
 //!
-//! All but `losses` changes in the object's section. First waiter list: those who wait for the next epoch.
+//! All but `losses`, `wanted` and `armed`, which change by CAS, changes in the object's section. First waiter list: those who wait for the next epoch.
 //! Seats are never given back before the board is destroyed; a seat is a member's while its words name it
 //! (see [`crate::seat`]).
 //!
@@ -26,9 +29,9 @@ use polyproc_arena::blocks::{BODY_TAG, Side};
 use polyproc_arena::error::{Error, Result};
 use polyproc_arena::map::Offset;
 use polyproc_arena::object::{self, Handle};
-use polyproc_arena::primitive::Ordering::{Acquire, Relaxed};
+use polyproc_arena::primitive::Ordering::{Acquire, Relaxed, SeqCst};
 use polyproc_arena::wait::List;
-use polyproc_arena::{Arena, Guard, Member, Name, names, process};
+use polyproc_arena::{Arena, Guard, Member, Name, names, process, watch};
 
 /// Index of the kind.
 pub const KIND: usize = 16;
@@ -41,6 +44,9 @@ const DEATHS: Offset = 520;
 const BROKEN: Offset = 528;
 const LOSSES: Offset = 536;
 const KEPT: Offset = 544;
+const OWNER: Offset = 552;
+pub(crate) const WANTED: Offset = 560;
+pub(crate) const ARMED: Offset = 568;
 const LOG: Offset = 1024;
 const LOGGED: u64 = 32;
 const ENTRY: u64 = 32;
@@ -81,6 +87,7 @@ impl Board {
             )));
         }
         let handle = arena.create(me, KIND, BODY, |index, body| {
+            arena.map.word(body + OWNER)?.store(arena.process_name(), Relaxed);
             keep(arena, me, index, body + KEPT, handles, note)
         })?;
         Self::opened(arena, handle)
@@ -323,11 +330,92 @@ impl Board {
         Ok(())
     }
 
-    pub(crate) fn count_loss(&self, arena: &Arena) -> Result<()> {
+    /// Counts a worker that ended without having come so far as to enter.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn count_loss(&self, arena: &Arena) -> Result<()> {
         let word = arena.map.word(self.body + LOSSES)?;
         let mut seen = word.load(Relaxed);
         while let Err(now) = word.cas(seen, seen.saturating_add(1)) {
             seen = now;
+        }
+        Ok(())
+    }
+
+    /// The last death was no loss: it was wanted.
+    pub(crate) fn discount_loss(&self, arena: &Arena) -> Result<()> {
+        let word = arena.map.word(self.body + LOSSES)?;
+        let mut seen = word.load(Relaxed);
+        while let Err(now) = word.cas(seen, seen.saturating_sub(1)) {
+            seen = now;
+        }
+        Ok(())
+    }
+
+    /// Wakes the native thread of the process that made the pool.
+    fn call_owner(&self, arena: &Arena) -> Result<()> {
+        let owner = arena.map.word(self.body + OWNER)?.load(Acquire);
+        let slot = owner & 0xffff_ffff;
+        match process::state(arena, slot) {
+            Ok(state) if owner == process::name(slot, state.generation) => watch::call(arena, slot),
+            _ => Ok(()),
+        }
+    }
+
+    /// There is work, and nobody may be idle: asks for more workers.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn want(&self, arena: &Arena) -> Result<()> {
+        // SYNC: SeqCst CAS: what is wanted was put before; pairs with the CAS of whoever looks.
+        if arena.map.word(self.body + WANTED)?.cas(0, 1).is_ok() {
+            self.call_owner(arena)?;
+        }
+        Ok(())
+    }
+
+    /// Whether more workers were asked for since this was asked last.
+    pub(crate) fn is_wanted(&self, arena: &Arena) -> Result<bool> {
+        // SYNC: SeqCst: whoever asks from now on rings again; what was asked for before is seen.
+        Ok(arena.map.word(self.body + WANTED)?.cas(1, 0).is_ok())
+    }
+
+    /// When deadlines are looked for next; 0: not.
+    pub(crate) fn armed(&self, arena: &Arena) -> Result<u64> {
+        Ok(arena.map.word(self.body + ARMED)?.load(SeqCst))
+    }
+
+    /// Before deadlines are looked for: whoever sets one from now on arms the board again.
+    pub(crate) fn disarm(&self, arena: &Arena) -> Result<()> {
+        arena.map.word(self.body + ARMED)?.swap(0, SeqCst);
+        Ok(())
+    }
+
+    /// After that: there is one at `ms`.
+    pub(crate) fn rearm(&self, arena: &Arena, ms: u64) -> Result<()> {
+        let word = arena.map.word(self.body + ARMED)?;
+        let mut seen = 0;
+        while seen == 0 || ms < seen {
+            match word.cas(seen, ms) {
+                Ok(_) => return Ok(()),
+                Err(now) => seen = now,
+            }
+        }
+        Ok(())
+    }
+
+    /// Deadlines are looked for at `ms` at the latest.
+    pub(crate) fn arm(&self, arena: &Arena, ms: u64) -> Result<()> {
+        let word = arena.map.word(self.body + ARMED)?;
+        // SYNC: SeqCst: the deadline was written before. Who looks for deadlines disarms first: so it finds the
+        // deadline, or this finds the board disarmed.
+        let mut seen = word.load(SeqCst);
+        while seen == 0 || ms < seen {
+            match word.cas(seen, ms) {
+                Ok(_) => return self.call_owner(arena),
+                Err(now) => seen = now,
+            }
         }
         Ok(())
     }
@@ -353,6 +441,17 @@ impl Board {
         Ok(arena.map.word(self.body + DEATHS)?.load(Acquire))
     }
 
+    /// Whether the worker in a process (by the process's name) has died, if that is not long ago.
+    pub(crate) fn died(&self, arena: &Arena, process: u64) -> Result<bool> {
+        for k in 0..LOGGED {
+            let entry = self.body + LOG + k * ENTRY;
+            if arena.map.word(entry + 16)?.load(Acquire) == process {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whose a number of a worker is that has died, if that is not long ago.
     ///
     /// # Errors
@@ -376,6 +475,12 @@ impl Board {
         }
         Ok(None)
     }
+}
+
+/// Milliseconds of the monotonic clock.
+#[must_use]
+pub fn now_ms() -> u64 {
+    polyproc_arena::primitive::now() / 1_000_000
 }
 
 /// Fills in what a new board keeps alive.

@@ -6,15 +6,18 @@
 //! A lane's number is its member's name, cut to 32 bits; a ticket is row and generation in one number below
 //! 2^53. Both are what messages carry.
 
-use crate::board::Board;
-use crate::row::{self, Claim, MOST_ATTEMPTS, Row, Stop, Worker};
-use crate::seat::{RESULTS, ROWS, ROWS_LEN, SUBMITTER, Seat};
+use crate::board::{Board, now_ms};
+use crate::row::{self, Claim, MOST_ATTEMPTS, Phase, Row, State, Stop, Worker};
+use crate::seat::{LIMITED, RESULTS, ROWS, ROWS_LEN, SUBMITTER, Seat};
 use polyproc_arena::error::{Error, Result};
 use polyproc_arena::object::Handle;
+use polyproc_arena::primitive::Ordering::{Relaxed, SeqCst};
 use polyproc_arena::{Arena, Member, Name};
 
 /// Rows of the first block.
 const FIRST: u64 = 512;
+/// Deadlines have 54 bits.
+const MOST_DEADLINE: u64 = (1 << 54) - 1;
 /// The most tasks of a submitter at a time.
 pub const MOST_ROWS: u64 = 1 << 24;
 
@@ -146,15 +149,75 @@ impl Board {
         }
     }
 
-    /// Stops a task: it is not begun any more, or its worker is asked.
+    /// Stops a task: it is not begun any more, or its worker is asked, and killed if that does not help. For the
+    /// submitter.
     ///
     /// # Errors
     /// `Corrupt`.
     pub fn stop(&self, arena: &Arena, lane: u32, ticket: Ticket) -> Result<Stop> {
+        let stop = self.ask(arena, lane, ticket)?;
+        if matches!(stop, Stop::Running(_)) {
+            self.limit(arena, lane, ticket, 0)?;
+        }
+        Ok(stop)
+    }
+
+    /// The same without a word about the end of the worker.
+    pub(crate) fn ask(&self, arena: &Arena, lane: u32, ticket: Ticket) -> Result<Stop> {
         match self.row(arena, lane, ticket)? {
             Some(row) => row.stop(ticket.generation()),
             None => Ok(Stop::Over),
         }
+    }
+
+    /// The task is to be over in `ms` milliseconds: from then on whoever keeps the workers asks the one that runs it to
+    /// stop, and kills it in the end, whatever its submitter does meanwhile. For the submitter.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn limit(&self, arena: &Arena, lane: u32, ticket: Ticket, ms: u64) -> Result<()> {
+        let Some(seat) = self.lane_seat(arena, lane)? else {
+            return Ok(());
+        };
+        let Some(row) = row_of(arena, seat, ticket.row())? else {
+            return Ok(());
+        };
+        let limited = arena.map.word(seat.at + LIMITED)?;
+        // SYNC: SeqCst, as the deadline: see `Board::arm`. Nobody else writes it.
+        if limited.load(Relaxed) <= ticket.row() {
+            limited.swap(ticket.row() + 1, SeqCst);
+        }
+        let deadline = now_ms().saturating_add(ms).clamp(1, MOST_DEADLINE);
+        row.set_deadline(deadline)?;
+        self.arm(arena, deadline)
+    }
+
+    /// Calls `visit` for each task with a deadline that has not come to its end: lane, ticket, deadline in ms.
+    ///
+    /// # Errors
+    /// `Corrupt`, or what `visit` returns.
+    pub(crate) fn each_limited(
+        &self,
+        arena: &Arena,
+        mut visit: impl FnMut(u32, Ticket, u64, State) -> Result<()>,
+    ) -> Result<()> {
+        for (_, seat) in self.seats(arena) {
+            let limited = seat.word(LIMITED)?.min(MOST_ROWS);
+            let Some(lane) = seat.name(SUBMITTER)?.map(number) else {
+                continue;
+            };
+            for row in 0..limited {
+                let Some(word) = row_of(arena, seat, row)? else {
+                    continue;
+                };
+                let state = word.look()?;
+                let deadline = word.deadline()?;
+                if deadline != 0 && matches!(state.phase, Phase::Queued | Phase::Running) {
+                    visit(lane, Ticket::new(row, state.generation), deadline, state)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether the worker of a task has been asked to stop; also true when nobody waits for the task any

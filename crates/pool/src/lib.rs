@@ -2,12 +2,16 @@
 //!
 //! [`row`] is that word and how it changes: the protocol, apart from where the words lie. [`board`] is the
 //! shared object, [`seat`] what stands on it about each thread that submits or works, [`lane`] the rows of one
-//! submitter. `docs/pool.md` tells how they work together.
+//! submitter, [`keeper`] who starts, replaces and ends the workers. `docs/pool.md` tells how they work together.
 
 pub mod row;
 
 #[cfg(not(loom))]
 pub mod board;
+#[cfg(not(loom))]
+pub mod hired;
+#[cfg(not(loom))]
+pub mod keeper;
 #[cfg(not(loom))]
 pub mod lane;
 #[cfg(not(loom))]

@@ -8,8 +8,9 @@
 //! bits 35-63  generation: counts the uses of the row
 //! ```
 //!
-//! The word after it says how many attempts the task may have; it is written while nobody else looks at this
-//! generation, and whoever acts on it does so by a CAS of the first word, which says the generation.
+//! The word after it says how many attempts the task may have (bits 0-9), and when it is to be over (bits 10-63,
+//! in ms of the monotonic clock; 0: whenever it likes). Only the submitter writes it; whoever acts on it does so
+//! by a CAS of the first word, which says the generation.
 //!
 //! ```text
 //!         submit          claim                settle
@@ -37,7 +38,7 @@
 use polyproc_arena::error::Result;
 use polyproc_arena::map::{Map, Offset};
 use polyproc_arena::member::Name;
-use polyproc_arena::primitive::Ordering::{Acquire, Relaxed};
+use polyproc_arena::primitive::Ordering::{Acquire, Relaxed, SeqCst};
 
 /// Bytes of a row.
 pub const SIZE: u64 = 16;
@@ -46,7 +47,8 @@ pub const MOST_ATTEMPTS: u32 = (1 << 10) - 1;
 /// Generations of a row: then they begin again.
 pub const GENERATIONS: u32 = 1 << 29;
 
-const ALLOWED: Offset = 8;
+const TERMS: Offset = 8;
+const DEADLINE: u32 = 10;
 const STOP: u64 = 1 << 3;
 
 /// Who runs tasks: a member, by its slot and the low bits of its generation. Never 0.
@@ -197,8 +199,29 @@ impl Row<'_> {
     /// How often the task may be begun, at least once.
     fn allowed(&self) -> Result<u32> {
         // SYNC: Relaxed: whoever has the ticket got it from the submitter, who wrote this before.
-        let allowed = self.map.word(self.at + ALLOWED)?.load(Relaxed);
-        Ok((allowed as u32).clamp(1, MOST_ATTEMPTS))
+        let terms = self.map.word(self.at + TERMS)?.load(Relaxed);
+        Ok((terms as u32 & MOST_ATTEMPTS).max(1))
+    }
+
+    /// When the task is to be over, in ms of the monotonic clock; 0: whenever it likes.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn deadline(&self) -> Result<u64> {
+        // SYNC: SeqCst: against `set_deadline`, whose writer then looks at when the board is looked at next.
+        Ok(self.map.word(self.at + TERMS)?.load(SeqCst) >> DEADLINE)
+    }
+
+    /// Says when the task is to be over. Only for the submitter whose row it is.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn set_deadline(&self, ms: u64) -> Result<()> {
+        let word = self.map.word(self.at + TERMS)?;
+        let attempts = word.load(Relaxed) & u64::from(MOST_ATTEMPTS);
+        // SYNC: SeqCst, for `deadline`.
+        word.swap(ms << DEADLINE | attempts, SeqCst);
+        Ok(())
     }
 
     /// Changes the word of that generation as long as `next` has something else to put there; what `next`
@@ -233,8 +256,8 @@ impl Row<'_> {
         let word = self.map.word(self.at)?;
         let mut seen = word.load(Acquire);
         self.map
-            .word(self.at + ALLOWED)?
-            .store(u64::from(attempts), Relaxed);
+            .word(self.at + TERMS)?
+            .store(u64::from(attempts.min(MOST_ATTEMPTS)), Relaxed);
         loop {
             let state = State {
                 generation: next(State::unpack(seen).generation),

@@ -7,6 +7,7 @@
 //! +24   state      worker's number << 32 | what it says of itself
 //! +32   inbox      handle of the queue by which it is told things, 0: none
 //! +40   process    name of its process · +48 its pid
+//! +56   limited    rows of the submitter below this one may have deadlines; never goes back
 //! +64   rows       16 offsets of blocks of rows; each has twice as many as the one before
 //! ```
 //!
@@ -37,9 +38,31 @@ const STATE: Offset = 24;
 const INBOX: Offset = 32;
 pub(crate) const PROCESS: Offset = 40;
 pub(crate) const PID: Offset = 48;
+pub(crate) const LIMITED: Offset = 56;
 pub(crate) const ROWS: Offset = 64;
 /// Blocks of rows that a seat can have.
 pub const ROWS_LEN: u64 = 16;
+
+/// What a worker says of itself, in the low three bits of its state; above them it counts how often it has
+/// become idle.
+pub mod state {
+    /// It has entered, and not begun to work.
+    pub const STARTING: u32 = 0;
+    /// It waits for tasks.
+    pub const IDLE: u32 = 1;
+    /// It runs tasks.
+    pub const BUSY: u32 = 2;
+    /// Its tasks wait for tasks of the same pool: it does not count among the workers.
+    pub const WAITING: u32 = 3;
+    /// It takes no more tasks.
+    pub const RETIRING: u32 = 4;
+
+    /// Which of them.
+    #[must_use]
+    pub fn of(said: u32) -> u32 {
+        said & 7
+    }
+}
 
 /// A worker, as the board shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
