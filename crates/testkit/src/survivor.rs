@@ -304,19 +304,21 @@ fn settled(arena: &Arena, processes: u64, ms: u64) -> String {
     let start = clock::now();
     let end = start + ms * MS;
     loop {
-        let text = match check::check(arena) {
+        // Counted once no fault is left: while they are looked for, a recoverer may be destroying the last object.
+        let checked = check::check(arena).and_then(|report| Ok((report, check::usage(arena)?)));
+        let text = match checked {
             Err(error) => format!("faults: {error}"),
-            Ok(report) => {
+            Ok((report, usage)) => {
                 let there = process::all(arena).count() as u64;
                 if report.faults.is_empty() && there == processes && report.members == 2 * processes {
                     return format!(
                         "usage {} {} {} {} {} {}",
                         (clock::now() - start) / 1000,
-                        report.objects,
-                        report.owned_blocks,
-                        report.held_blocks,
-                        report.block_bytes,
-                        report.committed_bytes
+                        usage.objects,
+                        usage.owned_blocks,
+                        usage.held_blocks,
+                        usage.block_bytes,
+                        usage.committed_bytes
                     );
                 }
                 let slots: Vec<_> = process::all(arena).collect();
