@@ -9,8 +9,8 @@ use crate::points_run::KILL;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// An operation does not pass the same points each time: another survivor may have been faster.
-const RETRIES: u64 = 3;
+/// Attempts for each hit: an operation does not pass the same points each time, for another survivor may have been faster.
+const ATTEMPTS: u64 = 4;
 /// The long form: kills at each place, in each kind of thread, and the most passages among which they are spread.
 const LONG: usize = 20;
 
@@ -55,7 +55,7 @@ pub fn kill_at_every_point(
             };
             for mode in modes {
                 let mut left = times;
-                for _ in 0..times + RETRIES {
+                for _ in 0..times * ATTEMPTS {
                     if left == 0 {
                         break;
                     }
@@ -96,8 +96,8 @@ pub struct Theme {
     pub word: &'static str,
     /// Whether the second survivor waits for what the victim is to do.
     pub has_sleeper: fn(&str) -> bool,
-    /// How long the survivor is left alone before the victim begins: past its spinning, or until it is owed something.
-    pub asleep: fn(&str) -> Duration,
+    /// Waits until it does, past its spinning, or for as long as it takes until it is owed something.
+    pub until_asleep: fn(&mut Stage, &str),
 }
 
 impl Theme {
@@ -113,7 +113,7 @@ impl Theme {
         assert_eq!(stage.survivors[0].ask(&format!("{word} hold {name}")), "held");
         if (self.has_sleeper)(name) {
             stage.survivors[1].tell(&format!("{word} beside {name}"));
-            std::thread::sleep((self.asleep)(name));
+            (self.until_asleep)(stage, name);
         }
         let words = ["victim", name, mode, &round.to_string(), spot, &KILL.to_string()];
         let ended = stage.ground.start(&words).finish();
@@ -157,10 +157,6 @@ impl Theme {
                 return Some(ended);
             }
         }
-        match stage.settle() {
-            Err(faults) => Some(faults),
-            Ok(books) => (books != stage.books())
-                .then(|| format!("objects and blocks were {} and are {books}", stage.books())),
-        }
+        stage.balance()
     }
 }

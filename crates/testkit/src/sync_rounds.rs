@@ -9,6 +9,7 @@
 //! sync begin R     opens the objects of a round
 //! sync hold OP     prepares, as the first survivor
 //! sync beside OP   waits, as the second: "woken" in the end
+//! sync asleep OP   as the first: "asleep" once the second stands in the list
 //! sync after OP    as the first: does what the victim may have left undone; then "right", or what is wrong
 //! sync end         lets go of the objects
 //! ```
@@ -215,6 +216,7 @@ pub fn obey(arena: &Arena, me: &Member, words: &[&str]) -> Result<String> {
         ["hold", operation] => hold(arena, me, &objects, operation).map(|()| "held".into()),
         ["beside", operation] => beside(arena, me, &objects, operation)
             .map(|woken| if woken { "woken" } else { "sleeps on" }.to_owned()),
+        ["asleep", operation] => asleep(arena, me, &objects, operation).map(|()| "asleep".into()),
         ["after", operation] => after(arena, me, &objects, operation),
         ["judge", operation] => {
             Ok(judge(arena, me, &objects, operation)?.unwrap_or_else(|| "right".to_owned()))
@@ -292,6 +294,26 @@ fn beside(arena: &Arena, me: &Member, objects: &Objects, operation: &str) -> Res
         },
         _ => Ok(true),
     }
+}
+
+/// Waits until somebody waits for what the victim is to do.
+fn asleep(arena: &Arena, me: &Member, objects: &Objects, operation: &str) -> Result<()> {
+    let list = match operation {
+        "sync-release" | "sync-hand-over" => objects.lock.waiters(),
+        "sync-semaphore-wake" => objects.semaphore.waiters(),
+        "sync-bounded-wake" | "sync-bounded-hand-over" => objects.bounded.waiters(),
+        "sync-event" => objects.event.waiters(),
+        "sync-notify" => objects.condition.lock.sleepers(),
+        _ => objects.barrier.waiters(),
+    };
+    let end = clock::now() + 10_000 * MS;
+    while arena.count_waiters(me, list, None)? == 0 {
+        if clock::now() > end {
+            return Err(Error::State("nobody waits".into()));
+        }
+        std::thread::sleep(std::time::Duration::from_micros(300));
+    }
+    Ok(())
 }
 
 /// What the victim may not have come to, the first survivor does.

@@ -9,7 +9,7 @@ const ACTOR: &str = env!("CARGO_BIN_EXE_polyproc-actor");
 const THEME: Theme = Theme {
     word: "pool",
     has_sleeper,
-    asleep: |_| Duration::from_millis(2),
+    until_asleep: |_, _| std::thread::sleep(Duration::from_millis(2)),
 };
 
 fn kill_at_every_point(names: &[&str]) {

@@ -9,9 +9,12 @@ const ACTOR: &str = env!("CARGO_BIN_EXE_polyproc-actor");
 const THEME: Theme = Theme {
     word: "sync",
     has_sleeper,
-    asleep: |name| {
-        // What is handed over goes to who has waited for 10 ms.
-        Duration::from_millis(if name.ends_with("hand-over") { 15 } else { 2 })
+    until_asleep: |stage, name| {
+        assert_eq!(stage.survivors[0].ask(&format!("sync asleep {name}")), "asleep");
+        if name.ends_with("hand-over") {
+            // What is handed over goes to who has waited for 10 ms.
+            std::thread::sleep(Duration::from_millis(15));
+        }
     },
 };
 
