@@ -31,6 +31,7 @@ const [queuePut, queueGet, lockTry, lockGlance, lockReleaseTurn, rlockTry, semap
   raw['queuePut']!, raw['queueGet']!, raw['lockTry']!, raw['lockGlance']!, raw['lockReleaseTurn']!, raw['rlockTry']!, raw['semaphoreTry']!,
   raw['semaphoreRelease']!, raw['semaphoreValue']!, raw['eventIsSet']!,
 ]
+const [joinableTake, joinableDone] = [raw['joinableTake']!, raw['joinableDone']!]
 const [boardSubmit, boardClaim, boardSettle, boardStop, boardStopAsked, boardLost, boardRelease, boardState, boardSetState] = [
   raw['boardSubmit']!, raw['boardClaim']!, raw['boardSettle']!, raw['boardStop']!, raw['boardStopAsked']!, raw['boardLost']!,
   raw['boardRelease']!, raw['boardState']!, raw['boardSetState']!,
@@ -65,6 +66,26 @@ export const bare = {
     cells[1] = area
     queueGet()
     return doubles[3] as number
+  },
+  /** As queueGet, of a joinable queue: the item is in this thread's hand, see {@link takenTicket} and {@link takenSlot}. */
+  joinableTake(id: number, area: number): number {
+    cells[0] = id
+    cells[1] = area
+    joinableTake()
+    return doubles[3] as number
+  },
+  /** The ticket of the item that was taken in the call before. */
+  takenTicket: (): number => doubles[4] as number,
+  /** The place of its slot. */
+  takenSlot: (): number => (cells[0]! >>> 0) + (cells[1]! >>> 0) * 2 ** 32,
+  /** Marks an item in hand done: 1, or 0 when it is in the hand of somebody else. */
+  joinableDone(id: number, ticket: number, slot: number): number {
+    cells[0] = id
+    cells[1] = slot
+    cells[2] = slot / 2 ** 32
+    doubles[4] = ticket
+    joinableDone()
+    return whole()
   },
   /** The acquisition, or -1. */
   lockTry(id: number): number {

@@ -29,6 +29,8 @@ export interface Message {
   readonly pieces: readonly ArrayBuffer[]
   /** What `toHandle` returned for each object of ours, in this order. */
   readonly handles: readonly unknown[]
+  /** The same bytes; both are replaced when they must grow. */
+  readonly view: DataView
   /** Makes room for so many bytes more behind the message, which is that much longer then; returns where they begin. */
   extend(size: number): number
   /** Gives the area back. Must be called once, in the reverse order of the calls of `encode`. */

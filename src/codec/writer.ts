@@ -13,7 +13,7 @@ const SLACK = 64
 export class Writer {
   protected readonly memory: Area
   bytes: Buffer
-  protected view: DataView
+  view: DataView
   protected at = 0
   private limit = 0
 

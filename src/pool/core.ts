@@ -161,7 +161,8 @@ export class Core implements Patron, DeskListener {
     job.attempts = task.attempts
     // What a task waits for goes before what nobody's task waits for yet.
     job.level = depth > 0 && task.level === 0 ? 1 : task.level
-    const message = encode(value, extensionsOf(), root)
+    // A bare value needs none of what objects do.
+    const message = encode(value, typeof value === 'object' || typeof value === 'function' ? extensionsOf() : undefined, root)
     const { pieces } = message
     prepare?.(message)
     this.desk.submit(job, message, key, work, shape, depth)

@@ -186,7 +186,7 @@ export class Desk {
 
   #outcome(incoming: Incoming): void {
     const tail = this.#tail
-    readOutcomeTail(incoming.bytes, incoming.end, tail)
+    readOutcomeTail(incoming.view, incoming.end, tail)
     const end = incoming.end - OUTCOME_TAIL
     if (tail.status === Status.News) {
       this.#listener.news(incoming.read(end))

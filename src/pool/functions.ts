@@ -26,8 +26,10 @@ let sent = new WeakMap<object, Parcel>()
 const named = new Map<string, Parcel>()
 const MOST_NAMED = 256
 
+/** The function of the task before, the text of one whose text says all, and how they are sent: most tasks are like the one before. */
 let lastFunction: object | null = null
-let lastParcel: Parcel | null = null
+let lastText = ''
+let lastSent: Sent | null = null
 
 /**
  * How the function of one task is sent.
@@ -35,7 +37,32 @@ let lastParcel: Parcel | null = null
  * @throws TypeError for what is no function; {@link SerializationError} for one that cannot be sent.
  */
 export function sentOnce(fn: Target): Sent {
-  return { fn, parcel: steadyParcel(fn) }
+  if (lastSent !== null && typeof fn === 'function' && !hasAny(fn) && (fn === lastFunction || lastText !== '' && toText.call(fn) === lastText)) return lastSent
+  const parcel = steadyParcel(fn)
+  const sent: Sent = { fn, parcel }
+  if (parcel !== null && typeof fn === 'function') {
+    lastFunction = fn
+    const text = textOf(fn)
+    lastText = texts.get(text) === parcel ? text : ''
+    lastSent = sent
+  }
+  return sent
+}
+
+// The one way to a text, whatever a function calls its own.
+// eslint-disable-next-line @typescript-eslint/unbound-method
+const toText = Function.prototype.toString
+
+/** The text of a function, empty for one that is too long to be compared again and again. */
+function textOf(fn: AnyFunction): string {
+  const text = toText.call(fn)
+  return text.length > LONGEST_TEXT ? '' : text
+}
+
+/** Whether something was hung on a function. */
+function hasAny(fn: object): boolean {
+  for (const _ in fn) return true
+  return false
 }
 
 /** How the function of all tasks of a call is sent: as it is now. @throws As {@link sentOnce}. */
@@ -55,7 +82,6 @@ function steadyParcel(fn: Target): Parcel | null {
     return namedParcel(fn)
   }
   const target = fn as AnyFunction
-  if (target === lastFunction && isSteady(target)) return lastParcel
   let parcel = sent.get(target) ?? alike(target)
   if (parcel === undefined || sent.has(target) && !isSteady(target)) {
     const packed = packFunction(target, true)
@@ -64,30 +90,25 @@ function steadyParcel(fn: Target): Parcel | null {
     sent.set(target, parcel)
     if (isSelfContained(target)) remember(target, parcel)
   }
-  if (sent.has(target)) {
-    lastFunction = target
-    lastParcel = parcel
-  }
   return parcel
 }
 
 /** Parcels of arrow functions whose text says all, by the text: a loop makes the same one again and again. */
-const texts = new Map<string, { readonly name: string, readonly parcel: Parcel }>()
+const texts = new Map<string, Parcel>()
 const MOST_TEXTS = 256
 const LONGEST_TEXT = 1024
 
 function alike(fn: AnyFunction): Parcel | undefined {
   if (texts.size === 0) return undefined
-  const known = texts.get(Function.prototype.toString.call(fn))
   // One that something was hung on is another.
-  return known?.name === fn.name && Reflect.ownKeys(fn).length === 2 ? known.parcel : undefined
+  return Reflect.ownKeys(fn).length === 2 ? texts.get(toText.call(fn)) : undefined
 }
 
 function remember(fn: AnyFunction, parcel: Parcel): void {
-  const text = Function.prototype.toString.call(fn)
-  if (text.length > LONGEST_TEXT) return
+  const text = textOf(fn)
+  if (text === '') return
   if (texts.size >= MOST_TEXTS) texts.delete(texts.keys().next().value!)
-  texts.set(text, { name: fn.name, parcel })
+  texts.set(text, parcel)
 }
 
 function packFunction(fn: AnyFunction, onlySteady: boolean): Parcel | null {
@@ -122,7 +143,8 @@ export function forgetFunctions(): void {
   sent = new WeakMap()
   named.clear()
   texts.clear()
-  lastFunction = lastParcel = null
+  lastFunction = lastSent = null
+  lastText = ''
 }
 
 /** What a worker has fetched, the oldest first. */

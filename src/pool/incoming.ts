@@ -2,7 +2,7 @@
  * A message that has been taken from a queue and not been read: what stands behind its value is read first.
  */
 
-import { decode, needsOf } from '../codec/index.js'
+import { decode, Kind, needsOf } from '../codec/index.js'
 import { noteReceived } from '../memory.js'
 import { Got } from '../message.js'
 import { native, receiving } from '../native.js'
@@ -24,8 +24,10 @@ export class Incoming {
   #handles: readonly number[] = none
   #blobs: ArrayBuffer[] = none as unknown as ArrayBuffer[]
   #token = -1
+  readonly #roomView: DataView
   /** The message and what stands behind its value. */
   bytes: Buffer
+  view: DataView
   /** Where all of it ends. */
   end = 0
 
@@ -33,6 +35,7 @@ export class Incoming {
   constructor(area: number) {
     this.#area = area
     this.#room = this.bytes = receiving(area)
+    this.#roomView = this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length)
   }
 
   /** Takes a message; false when there is none ({@link Got}, in `end`). Give it back by {@link release} or {@link read}. */
@@ -51,6 +54,7 @@ export class Incoming {
     const received = native.receive()
     this.#kind = received.kind
     this.bytes = Buffer.from(received.bytes)
+    this.view = new DataView(received.bytes)
     this.end = this.bytes.length
     this.#handles = received.handles
     this.#blobs = received.blobs
@@ -75,7 +79,8 @@ export class Incoming {
 
   #decode(kind: number, bytes: Buffer, end: number, handles: readonly number[], blobs: ArrayBuffer[]): unknown {
     if (blobs.length > 0) noteReceived(blobs)
-    return decode(kind, bytes, 0, end, handles.length === 0 ? none : pairs(handles), blobs, extensionsOf())
+    // A bare value has no parts that need to be known.
+    return decode(kind, bytes, 0, end, handles.length === 0 ? none : pairs(handles), blobs, kind < Kind.Graph ? undefined : extensionsOf())
   }
 
   async #later(loading: Promise<void>, end: number): Promise<unknown> {
@@ -95,6 +100,7 @@ export class Incoming {
   release(): void {
     if (this.bytes === this.#room) return
     this.bytes = this.#room
+    this.view = this.#roomView
     this.#handles = none
     this.#blobs = none as unknown as ArrayBuffer[]
     const token = this.#token

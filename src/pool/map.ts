@@ -21,7 +21,8 @@ export class MapCall implements ChunksListener, Call {
   readonly #core: Core
   readonly #chunks: Chunks
   readonly #options: ChunksOptions & Progress
-  readonly #values: unknown[] = []
+  /** Results as they came. One array is made of them in the end: one that is filled here and there is slow. */
+  readonly #parts: { readonly at: number, readonly values: ArrayLike<unknown> }[] = []
   readonly #bar: ProgressBar | null
   #resolve: ((values: unknown) => void) | null = null
   #reject: ((error: unknown) => void) | null = null
@@ -56,9 +57,8 @@ export class MapCall implements ChunksListener, Call {
   }
 
   results(at: number, values: ArrayLike<unknown>): void {
-    const { length } = values
-    this.#done += length
-    if (this.#options.typed === null) for (let k = 0; k < length; k += 1) this.#values[at + k] = values[k]
+    this.#done += values.length
+    if (this.#options.typed === null) this.#parts.push({ at, values })
   }
 
   failed(at: number, error: unknown): void {
@@ -78,7 +78,14 @@ export class MapCall implements ChunksListener, Call {
     onProgress?.(this.#done, this.#chunks.total)
     this.#bar?.update(this.#done, this.#chunks.total)
     if (!this.#chunks.isOver) return
-    this.#settle(this.#failure ?? { value: typed === null ? this.#values : typed.result() })
+    this.#settle(this.#failure ?? { value: typed === null ? this.#assemble() : typed.result() })
+  }
+
+  #assemble(): unknown[] {
+    const all: unknown[] = []
+    for (const { values } of this.#parts.sort((a, b) => a.at - b.at)) for (let k = 0; k < values.length; k += 1) all.push(values[k])
+    this.#parts.length = 0
+    return all
   }
 
   /** Rejects now; what runs is asked to stop. */

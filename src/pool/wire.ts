@@ -62,19 +62,19 @@ export interface TaskTail {
 /** Writes a tail behind an encoded value; returns the length of both. */
 export function writeTaskTail(message: Message, ticket: number, fn: number, lane: number, shape: number): number {
   const at = message.extend(TASK_TAIL)
-  const { bytes } = message
-  bytes.writeDoubleLE(ticket, at)
-  bytes.writeDoubleLE(fn, at + 8)
-  bytes.writeUInt32LE(lane, at + 16)
-  bytes.writeUInt32LE(shape, at + 20)
+  const { view } = message
+  view.setFloat64(at, ticket, true)
+  view.setFloat64(at + 8, fn, true)
+  view.setUint32(at + 16, lane, true)
+  view.setUint32(at + 20, shape, true)
   return at + TASK_TAIL
 }
 
 /** What stands before the tail of items. */
 export function writeNoteTail(message: Message, sheet: number, cell: number): void {
   const at = message.extend(NOTE_TAIL)
-  message.bytes.writeDoubleLE(sheet, at)
-  message.bytes.writeUInt32LE(cell, at + 8)
+  message.view.setFloat64(at, sheet, true)
+  message.view.setUint32(at + 8, cell, true)
 }
 
 /** Work, flags and depth as one number. */
@@ -88,17 +88,18 @@ export function isMany(work: Work): boolean {
 }
 
 /** Reads the tail of the message that ends at `end`; returns where the value ends. */
-export function readTaskTail(bytes: Buffer, end: number, to: TaskTail): number {
+export function readTaskTail(view: DataView, end: number, to: TaskTail): number {
   const at = end - TASK_TAIL
-  to.ticket = bytes.readDoubleLE(at)
-  to.fn = bytes.readDoubleLE(at + 8)
-  to.lane = bytes.readUInt32LE(at + 16)
-  to.work = bytes[at + 20] as Work
-  to.flags = bytes[at + 21]!
-  to.depth = bytes[at + 22]!
+  to.ticket = view.getFloat64(at, true)
+  to.fn = view.getFloat64(at + 8, true)
+  to.lane = view.getUint32(at + 16, true)
+  const shape = view.getUint32(at + 20, true)
+  to.work = (shape & 0xff) as Work
+  to.flags = shape >>> 8 & 0xff
+  to.depth = shape >>> 16 & 0xff
   if (!isMany(to.work)) return at
-  to.sheet = bytes.readDoubleLE(at - NOTE_TAIL)
-  to.cell = bytes.readUInt32LE(at - NOTE_TAIL + 8)
+  to.sheet = view.getFloat64(at - NOTE_TAIL, true)
+  to.cell = view.getUint32(at - NOTE_TAIL + 8, true)
   return at - NOTE_TAIL
 }
 
@@ -134,21 +135,21 @@ export interface OutcomeTail {
 /** Writes a tail behind an encoded outcome; returns the length of both. */
 export function writeOutcomeTail(message: Message, ticket: number, began: number, run: number, status: Status, slot: number): number {
   const at = message.extend(OUTCOME_TAIL)
-  const { bytes } = message
-  bytes.writeDoubleLE(ticket, at)
-  bytes.writeDoubleLE(began, at + 8)
-  bytes.writeFloatLE(run, at + 16)
-  bytes.writeUInt32LE(status + slot * 2 ** 8, at + 20)
+  const { view } = message
+  view.setFloat64(at, ticket, true)
+  view.setFloat64(at + 8, began, true)
+  view.setFloat32(at + 16, run, true)
+  view.setUint32(at + 20, status + slot * 2 ** 8, true)
   return at + OUTCOME_TAIL
 }
 
 /** Reads the tail of the outcome that ends at `end`. */
-export function readOutcomeTail(bytes: Buffer, end: number, to: OutcomeTail): void {
+export function readOutcomeTail(view: DataView, end: number, to: OutcomeTail): void {
   const at = end - OUTCOME_TAIL
-  to.ticket = bytes.readDoubleLE(at)
-  to.began = bytes.readDoubleLE(at + 8)
-  to.run = bytes.readFloatLE(at + 16)
-  const last = bytes.readUInt32LE(at + 20)
+  to.ticket = view.getFloat64(at, true)
+  to.began = view.getFloat64(at + 8, true)
+  to.run = view.getFloat32(at + 16, true)
+  const last = view.getUint32(at + 20, true)
   to.status = (last & 0xff) as Status
   to.slot = last >>> 8
 }

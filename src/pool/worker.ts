@@ -170,7 +170,7 @@ export class Worker {
     this.#takes += 1
     for (;;) {
       if (!this.#takeFrom(this.#ready[0]!)) return this.#takeOther(false)
-      readTaskTail(this.#incoming.bytes, this.#incoming.end, this.#tail)
+      readTaskTail(this.#incoming.view, this.#incoming.end, this.#tail)
       if (this.#tail.work !== Work.Nudge) return true
       // What it announces, or whatever ranks above that, is taken before the announcement is marked.
       const nudge = this.#hand
@@ -188,7 +188,7 @@ export class Worker {
     for (let k = 0; k < SERVED.length; k += 1) {
       const level = SERVED[isUpward ? SERVED.length - 1 - k : k]!
       if (level === 0 && !withDefault || !this.#takeFrom(this.#ready[level]!)) continue
-      readTaskTail(this.#incoming.bytes, this.#incoming.end, this.#tail)
+      readTaskTail(this.#incoming.view, this.#incoming.end, this.#tail)
       if (this.#tail.work !== Work.Nudge) return true
       this.#incoming.release()
       this.#done(this.#hand)
@@ -201,19 +201,19 @@ export class Worker {
       if (this.#incoming.end === Got.Ended && queue === this.#ready[0]) this.#isRetiring = true
       return false
     }
-    this.#hand = { queue, ticket: native.taken(0), slot: native.taken(1) }
+    this.#hand = { queue, ticket: bare.takenTicket(), slot: bare.takenSlot() }
     return true
   }
 
   #done({ queue, ticket, slot }: Hand): void {
-    native.deliveryDone(queue, ticket, slot)
+    call(() => bare.joinableDone(queue, ticket, slot))
   }
 
   /** Runs the task whose item is in hand. */
   #handle(): void {
     const tail = this.#tail
     const incoming = this.#incoming
-    const end = readTaskTail(incoming.bytes, incoming.end, tail)
+    const end = readTaskTail(incoming.view, incoming.end, tail)
     const hand = this.#hand
     const attempt = this.#board.claim(tail.lane, tail.ticket, this.number)
     if (attempt <= 0) {
@@ -348,7 +348,7 @@ export class Worker {
   }
 
   #put(queue: number, ticket: number, value: unknown, status: Status, began: number, run: number): void {
-    const message = encode(value, extensionsOf(), 'result')
+    const message = encode(value, typeof value === 'object' || typeof value === 'function' ? extensionsOf() : undefined, 'result')
     try {
       writeOutcomeTail(message, ticket, began, run, status, this.number)
       call(() => putInto(queue, message))
@@ -437,7 +437,7 @@ export class Worker {
 }
 
 const queueGet = (queue: number, area: number): number => bare.queueGet(queue, area)
-const joinableGet = (queue: number, area: number): number => native.joinableGet(queue, area, true)
+const joinableGet = (queue: number, area: number): number => bare.joinableTake(queue, area)
 
 const isThenable = (value: unknown): value is PromiseLike<unknown> => typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
 const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)

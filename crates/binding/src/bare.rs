@@ -8,6 +8,7 @@
 use crate::board;
 use crate::failure::{Fail, Result, fail, node, state};
 use crate::isolate::Isolate;
+use crate::joinable_queue;
 use crate::lock::{NOT, number};
 use crate::queue;
 use crate::shared::{Shared, closed};
@@ -95,6 +96,29 @@ fn run_wide<const N: usize, T: Number>(
         cells => unsafe { &*cells }.wide.get(),
     };
     run(env, |isolate, numbers| body(isolate, numbers, wide as u64))
+}
+
+/// Takes an item of a joinable queue that may be given back: as [`joinable_queue::joinable_get`]. Where its slot is stands in the
+/// first two numbers then, its ticket in the wide one.
+unsafe extern "C" fn joinable_take(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [id, area]| {
+        let got = joinable_queue::get(isolate, id, area, true)?;
+        let (ticket, slot) = joinable_queue::taken_last();
+        // SAFETY: as in `run`.
+        let cells = unsafe { &*COMMON.get().cells };
+        cells.numbers[0].set(slot as u32);
+        cells.numbers[1].set((slot >> 32) as u32);
+        cells.wide.set(ticket);
+        Ok(got)
+    })
+}
+
+/// Marks an item done: 1, or 0 when it is not in this thread's hand.
+unsafe extern "C" fn joinable_done(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run_wide(env, |isolate, [id, low, high], ticket| {
+        let slot = u64::from(high) << 32 | u64::from(low);
+        joinable_queue::done(isolate, id, ticket as f64, slot as f64).map(i32::from)
+    })
 }
 
 /// What a call results in.
@@ -300,6 +324,8 @@ unsafe extern "C" fn nothing(_: sys::napi_env, _: sys::napi_callback_info) -> sy
 const CALLS: &[(&str, Call)] = &[
     ("queuePut", queue_put),
     ("queueGet", queue_get),
+    ("joinableTake", joinable_take),
+    ("joinableDone", joinable_done),
     ("nothing", nothing),
     ("lockTry", lock_try),
     ("lockGlance", lock_glance),

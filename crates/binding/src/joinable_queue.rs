@@ -2,7 +2,7 @@
 //! its ticket and the place of its slot.
 
 use crate::failure::{Result, fail};
-use crate::isolate::isolate;
+use crate::isolate::{Isolate, isolate};
 use crate::queue::{ENDED, LARGE, NOTHING, TWO_32, bytes_of, pairs};
 use crate::received;
 use crate::waits::{Target, wait_for};
@@ -57,7 +57,11 @@ pub fn joinable_create(
 /// `queue_get`, and `taken` tells about the item.
 #[napi]
 pub fn joinable_get(env: &Env, id: u32, area: u32, receives: bool) -> Result<f64> {
-    let isolate = isolate(env)?;
+    get(&*isolate(env)?, id, area, receives)
+}
+
+/// As [`joinable_get`], for the bare call.
+pub fn get(isolate: &Isolate, id: u32, area: u32, receives: bool) -> Result<f64> {
     let queue = isolate.queue(id)?;
     let mut buffer = [0; INLINE];
     let got = if receives {
@@ -80,7 +84,7 @@ pub fn joinable_get(env: &Env, id: u32, area: u32, receives: bool) -> Result<f64
         unsafe { std::ptr::copy_nonoverlapping(buffer.as_ptr(), area.at, len) };
         Some(len)
     } else {
-        received::copy_plain(&isolate, &message, area)?
+        received::copy_plain(isolate, &message, area)?
     };
     Ok(if let Some(len) = len {
         f64::from(message.kind) * TWO_32 + len as f64
@@ -88,6 +92,12 @@ pub fn joinable_get(env: &Env, id: u32, area: u32, receives: bool) -> Result<f64
         received::keep(message);
         LARGE
     })
+}
+
+/// Ticket and place of the slot of the item that this thread took last.
+pub fn taken_last() -> (f64, u64) {
+    let (ticket, slot, _) = TAKEN.get();
+    (ticket, slot as u64)
 }
 
 /// About the item that this thread took last: 0 its ticket, 1 the place of its slot, 2 which delivery it is.
@@ -113,7 +123,11 @@ fn hand(ticket: f64, slot: f64) -> Hand {
 /// Marks an item done. False when it is not in this thread's hand.
 #[napi]
 pub fn delivery_done(env: &Env, id: u32, ticket: f64, slot: f64) -> Result<bool> {
-    let isolate = isolate(env)?;
+    done(&*isolate(env)?, id, ticket, slot)
+}
+
+/// As [`delivery_done`], for the bare call.
+pub fn done(isolate: &Isolate, id: u32, ticket: f64, slot: f64) -> Result<bool> {
     isolate
         .queue(id)?
         .done(isolate.arena, &isolate.me, &hand(ticket, slot))
