@@ -55,7 +55,7 @@ pub fn block_on_any(
     deadline: Option<u64>,
     slice: Option<&dyn Fn() -> u64>,
     mut ready: impl FnMut() -> Result<bool>,
-    mut stop: impl FnMut() -> bool,
+    stop: impl FnMut() -> bool,
 ) -> Result<Outcome> {
     if ready()? {
         return Ok(Outcome::Ready);
@@ -67,6 +67,22 @@ pub fn block_on_any(
     if spin::until(arena, me, left, &mut ready)? {
         return Ok(Outcome::Ready);
     }
+    sleep_on(arena, me, lists, deadline, slice, ready, stop)
+}
+
+/// As [`block_on_any`] without spinning: where those that are waited for need the core.
+///
+/// # Errors
+/// As [`block_on`].
+pub fn sleep_on(
+    arena: &Arena,
+    me: &Member,
+    lists: &[List],
+    deadline: Option<u64>,
+    slice: Option<&dyn Fn() -> u64>,
+    mut ready: impl FnMut() -> Result<bool>,
+    mut stop: impl FnMut() -> bool,
+) -> Result<Outcome> {
     let mut records = Vec::with_capacity(lists.len());
     let outcome = (|| {
         for list in lists {

@@ -111,6 +111,12 @@ pub fn is_possible() -> bool {
     places() > 0
 }
 
+/// True where so many threads can each have a core.
+#[must_use]
+pub fn is_possible_for(threads: u64) -> bool {
+    places() >= threads
+}
+
 /// Looks with `ready` for at most `budget` ns. True when it became so.
 ///
 /// # Errors

@@ -17,14 +17,14 @@
 //! | having ended the round, before it called the others | sleepers | its note of the object: recovery rouses them |
 
 use crate::lock::{Patience, is_live};
-use polyproc_arena::block_on::{Outcome, block_on};
+use polyproc_arena::block_on::{Outcome, block_on, sleep_on};
 use polyproc_arena::blocks::{BODY_TAG, Side};
 use polyproc_arena::error::{Error, Result};
 use polyproc_arena::map::Offset;
 use polyproc_arena::object::{self, Handle, Kind};
 use polyproc_arena::primitive::Ordering::{Acquire, Relaxed, Release};
 use polyproc_arena::wait::List;
-use polyproc_arena::{Arena, Guard, Member, Name, names, recovery};
+use polyproc_arena::{Arena, Guard, Member, Name, names, recovery, spin};
 
 /// Index of the kind.
 pub const KIND: usize = 14;
@@ -369,7 +369,12 @@ impl Barrier {
             stop,
         } = patience;
         let ready = || Ok(self.fate(arena, round)? != Fate::Open);
-        let outcome = block_on(arena, me, self.waiters(), deadline, slice, ready, stop)?;
+        let outcome = if spin::is_possible_for(self.parties.into()) {
+            block_on(arena, me, self.waiters(), deadline, slice, ready, stop)?
+        } else {
+            // Whoever has not arrived yet needs the core.
+            sleep_on(arena, me, &[self.waiters()], deadline, slice, ready, stop)?
+        };
         let fate = match outcome {
             Outcome::Ready => self.fate(arena, round)?,
             Outcome::TimedOut | Outcome::Stopped => self.abort(arena, me, Some(round))?,
