@@ -1,10 +1,11 @@
-"""The same cases with Python's multiprocessing: prints `name value` a line, for bench/synchronize.ts."""
+"""One of the cases with Python's multiprocessing: prints `name value` a line, for bench/synchronize.ts."""
 
 import multiprocessing as mp
 import sys
 import time
 
 SECONDS = float(sys.argv[1])
+CASE = sys.argv[2]
 
 
 def uncontended(lock):
@@ -78,16 +79,14 @@ def run(target, arguments):
         child.join()
 
 
-def main():
-    print("uncontended", uncontended(mp.Lock()), flush=True)
-    out = mp.Queue()
+def alternating(out):
     turn, lock = mp.RawValue("i", 0), mp.Lock()
     end = time.time() + SECONDS + 0.2
-    children = [mp.Process(target=alternate, args=(lock, turn, k, end, out)) for k in range(2)]
-    for child in children:
-        child.start()
-    total = sum(out.get() for _ in children)
-    print("alternate", total / SECONDS, flush=True)
+    run(alternate, [(lock, turn, k, end, out) for k in range(2)])
+    print("alternate", sum(out.get() for _ in range(2)) / SECONDS)
+
+
+def contending(out):
     until, ready, lock = mp.RawValue("d", 0), mp.Event(), mp.Lock()
     children = [mp.Process(target=contend, args=(lock, ready, until, out)) for _ in range(8)]
     for child in children:
@@ -97,21 +96,28 @@ def main():
     ready.set()
     got = [out.get() for _ in children]
     counts = [count for count, _ in got]
-    print("contended", sum(counts) / 2, flush=True)
-    print("contended-share", min(counts) / (sum(counts) / 8), flush=True)
-    print("contended-longest", max(longest for _, longest in got) * 1e3, flush=True)
-    barrier = mp.Barrier(4)
-    children = [mp.Process(target=meet, args=(barrier, 2000, out)) for _ in range(4)]
-    for child in children:
-        child.start()
-    print("barrier", min(out.get() for _ in children), flush=True)
-    condition, turn = mp.Condition(), mp.RawValue("i", 0)
-    children = [mp.Process(target=pingpong, args=(condition, turn, k, 5000, out)) for k in range(2)]
-    for child in children:
-        child.start()
-    print("pingpong", min(out.get() for _ in children), flush=True)
+    print("contended", sum(counts) / 2)
+    print("contended-share", min(counts) / (sum(counts) / 8))
+    print("contended-longest", max(longest for _, longest in got) * 1e3)
 
+
+def meeting(out):
+    barrier = mp.Barrier(4)
+    run(meet, [(barrier, 2000, out)] * 4)
+    print("barrier", min(out.get() for _ in range(4)))
+
+
+def playing(out):
+    condition, turn = mp.Condition(), mp.RawValue("i", 0)
+    run(pingpong, [(condition, turn, k, 5000, out) for k in range(2)])
+    print("pingpong", min(out.get() for _ in range(2)))
+
+
+CASES = {"alternate": alternating, "contended": contending, "barrier": meeting, "pingpong": playing}
 
 if __name__ == "__main__":
     mp.set_start_method("fork")
-    main()
+    if CASE == "uncontended":
+        print("uncontended", uncontended(mp.Lock()))
+    else:
+        CASES[CASE](mp.Queue())

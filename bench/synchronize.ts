@@ -1,7 +1,8 @@
 /**
  * Locks, semaphores, events, conditions and barriers, beside what they are measured against: two `Atomics` calls by hand,
  * an empty Node-API call, `async-mutex` within one thread, and Python's multiprocessing between processes. All in one run,
- * since only such figures can be compared; within one thread each is the best of many short rounds.
+ * since only such figures can be compared: within one thread each is the best of many short rounds, between processes the
+ * median of several short runs, Python's and ours in turns.
  *
  *   npm run bench -- synchronize
  */
@@ -12,7 +13,7 @@ import { Mutex } from 'async-mutex'
 import { Barrier, Condition, Event, Lock, Process, Queue, Semaphore } from 'polyproc'
 import { bare } from '#src/native.js'
 
-const SECONDS = 1
+const SECONDS = 0.5
 
 /** Rounds of less than a time slice: on a busy machine some of them are left alone. */
 const ROUNDS = 300
@@ -107,16 +108,29 @@ async function results<T>(children: Process[], out: Queue<T>): Promise<T[]> {
   return all
 }
 
-/** What Python does with the same cases. */
-function python(): Map<string, number> {
+/** What Python does with one of the cases. */
+function python(name: string): Map<string, number> {
   const script = fileURLToPath(new URL('../../bench/synchronize.py', import.meta.url))
-  const { stdout, status, stderr } = spawnSync('python3', [script, String(SECONDS)], { encoding: 'utf8', timeout: 120_000 })
+  const { stdout, status, stderr } = spawnSync('python3', [script, String(SECONDS), name], { encoding: 'utf8', timeout: 60_000 })
   if (status !== 0) console.error(`python3 is not to be had: ${stderr}`)
-  return new Map(stdout.trim().split('\n').map(line => line.split(' ') as [string, string]).map(([name, value]) => [name, Number(value)]))
+  return new Map(stdout.trim().split('\n').map(line => line.split(' ') as [string, string]).map(([key, value]) => [key, Number(value)]))
 }
 
-const peers = python()
-const peer = (name: string): number => peers.get(name) ?? Number.NaN
+function median(values: number[]): number {
+  return values.sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN
+}
+
+/** Runs a case with Python and here in turns, since whatever else the machine does comes and goes; the medians of each. */
+async function inPairs(name: string, times: number, run: () => Promise<Record<string, number>>): Promise<(key: string) => [ours: number, theirs: number]> {
+  const ours: Record<string, number>[] = []
+  const theirs: Map<string, number>[] = []
+  for (let k = 0; k < times; k += 1) {
+    theirs.push(python(name))
+    ours.push(await run())
+  }
+  return key => [median(ours.map(figures => figures[key] ?? Number.NaN)), median(theirs.map(figures => figures.get(key) ?? Number.NaN))]
+}
+
 const lock = new Lock()
 const semaphore = new Semaphore(3)
 const event = new Event()
@@ -130,7 +144,7 @@ const byHand = time(times => {
 const tries = time(times => { for (let k = 0; k < times; k += 1) lock.tryAcquire()!.release() })
 row('tryAcquire + release', tries, byHand, 'two Atomics', 'ns', '≤ 3×')
 const sync = time(times => { for (let k = 0; k < times; k += 1) lock.acquireSync().release() })
-row('acquireSync + release', sync, peer('uncontended'), 'Python', 'ns', '≤ 0.4×')
+row('acquireSync + release', sync, python('uncontended').get('uncontended') ?? Number.NaN, 'Python', 'ns', '≤ 0.4×')
 const mutex = new Mutex()
 const theirs = await timeAsync(async () => { (await mutex.acquire())() })
 const ours = await timeAsync(async () => { (await lock.acquire()).release() })
@@ -145,37 +159,52 @@ row('Semaphore.value', value, empty, 'empty call', 'ns', '≤ 2.5×')
 if (sum === 0) throw new Error('a semaphore of 3 has no permits')
 
 {
-  using out = new Queue<number>()
-  const children = [true, false].map(mine => new Process({ target: alternate, args: [new Lock({ name: 'alternate' }), event, mine, SECONDS, out] }).start())
-  const turns = (await results(children, out)).reduce((a, b) => a + b) / SECONDS
-  row('two alternating', turns, peer('alternate'), 'Python', '/s', '≥ 3×')
+  const of = await inPairs('alternate', 5, async () => {
+    using out = new Queue<number>()
+    using turn = new Event()
+    using own = new Lock()
+    const children = [true, false].map(mine => new Process({ target: alternate, args: [own, turn, mine, SECONDS, out] }).start())
+    return { alternate: (await results(children, out)).reduce((a, b) => a + b) / SECONDS }
+  })
+  row('two alternating', ...of('alternate'), 'Python', '/s', '≥ 3×')
 }
 {
-  using out = new Queue<[number, number]>()
-  using ready = new Event()
-  const children = Array.from({ length: 8 }, () => new Process({ target: contend, args: [lock, ready, out] }).start())
-  await new Promise(resolve => setTimeout(resolve, 1500))
-  ready.set()
-  const got = await results(children, out)
-  const counts = got.map(([count]) => count)
-  const total = counts.reduce((a, b) => a + b)
-  row('8 contending', total / 2, peer('contended'), 'Python', '/s', '≥ 2×')
-  const share = Math.min(...counts) / (total / 8)
-  const longest = Math.max(...got.map(([, ms]) => ms))
-  rows['8 contending, least share'] = { ours: share.toFixed(2), against: `Python ${peer('contended-share').toFixed(2)}`, ratio: '', wanted: '≥ 0.5' }
-  rows['8 contending, longest wait'] = { ours: `${longest.toFixed(1)} ms`, against: `Python ${peer('contended-longest').toFixed(1)} ms`, ratio: '', wanted: '≤ 100 ms' }
+  const of = await inPairs('contended', 3, async () => {
+    using out = new Queue<[number, number]>()
+    using ready = new Event()
+    const children = Array.from({ length: 8 }, () => new Process({ target: contend, args: [lock, ready, out] }).start())
+    await new Promise(resolve => setTimeout(resolve, 1500))
+    ready.set()
+    const got = await results(children, out)
+    const counts = got.map(([count]) => count)
+    const total = counts.reduce((a, b) => a + b)
+    return {
+      'contended': total / 2, 'contended-share': Math.min(...counts) / (total / 8), 'contended-longest': Math.max(...got.map(([, ms]) => ms)),
+    }
+  })
+  row('8 contending', ...of('contended'), 'Python', '/s', '≥ 2×')
+  const [share, theirShare] = of('contended-share')
+  const [longest, theirLongest] = of('contended-longest')
+  rows['8 contending, least share'] = { ours: share.toFixed(2), against: `Python ${theirShare.toFixed(2)}`, ratio: '', wanted: '≥ 0.5' }
+  rows['8 contending, longest wait'] = { ours: `${longest.toFixed(1)} ms`, against: `Python ${theirLongest.toFixed(1)} ms`, ratio: '', wanted: '≤ 100 ms' }
 }
 {
-  using out = new Queue<number>()
-  using barrier = new Barrier(4)
-  const children = Array.from({ length: 4 }, () => new Process({ target: meet, args: [barrier, 5000, out] }).start())
-  row('Barrier of 4, rounds', Math.min(...await results(children, out)), peer('barrier'), 'Python', '/s', '≥ 5×')
+  const of = await inPairs('barrier', 5, async () => {
+    using out = new Queue<number>()
+    using barrier = new Barrier(4)
+    const children = Array.from({ length: 4 }, () => new Process({ target: meet, args: [barrier, 3000, out] }).start())
+    return { barrier: Math.min(...await results(children, out)) }
+  })
+  row('Barrier of 4, rounds', ...of('barrier'), 'Python', '/s', '≥ 5×')
 }
 {
-  using out = new Queue<number>()
-  using condition = new Condition()
-  event.clear()
-  const children = [true, false].map(mine => new Process({ target: pingpong, args: [condition, event, mine, 20_000, out] }).start())
-  row('Condition ping-pong, rounds', Math.min(...await results(children, out)), peer('pingpong'), 'Python', '/s', '≥ 5×')
+  const of = await inPairs('pingpong', 5, async () => {
+    using out = new Queue<number>()
+    using condition = new Condition()
+    using turn = new Event()
+    const children = [true, false].map(mine => new Process({ target: pingpong, args: [condition, turn, mine, 10_000, out] }).start())
+    return { pingpong: Math.min(...await results(children, out)) }
+  })
+  row('Condition ping-pong, rounds', ...of('pingpong'), 'Python', '/s', '≥ 5×')
 }
 console.table(rows)
