@@ -61,7 +61,8 @@ fn an_end_is_seen_within_20_ms() {
 #[test]
 fn an_end_is_seen_whatever_memory_it_has() {
     let size = if chaos() { 4096 * MIB } else { 128 * MIB };
-    seen_in_time(size, size, if chaos() { 21 } else { 5 });
+    // To touch so much takes far longer than to die with it: as many as a median needs.
+    seen_in_time(size, size, if chaos() { 7 } else { 5 });
 }
 
 #[test]
