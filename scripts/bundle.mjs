@@ -2,8 +2,8 @@
 // forty starts in three quarters of the time, and beside it an ES module for every module of src/ that hands out what is
 // that module's. So there is one instance of everything, whether a program imports the package, requires it, or a test
 // imports a module of it. The one file is CommonJS, and so is what a child runs: to set up the loader of ES modules takes
-// a fifth of what Node takes to start, and a child whose function needs none does without. What reads the text of functions
-// is a file of its own, dist/analysis.cjs, which is loaded when the first function is sent: most children send none.
+// a fifth of what Node takes to start, and a child whose function needs none does without. What the one file hands out is
+// made when it is asked for, by name: a child needs two functions of a thousand. What reads the text of functions is a file of its own, dist/analysis.cjs, which is loaded when the first function is sent: most children send none.
 
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -12,6 +12,8 @@ import { buildSync } from 'esbuild'
 const BUNDLE = 'polyproc.cjs'
 /** The program that Node is told to run in a child, which calls functions of one module of the bundle. */
 const PROGRAM = { module: 'entry/child', calls: 'child' }
+/** Under this name the bundle hands out everything; under its own, what {@link PROGRAM} calls. */
+const ALL = 'all'
 /** The program of a worker thread of a pool, which has the bundle compiled already: it calls one function of it. */
 const THREAD = { file: 'entry/thread.cjs', module: 'pool/entry', starts: 'runWorkerThread' }
 
@@ -39,10 +41,27 @@ function inAscii(text) {
   return text.replace(/[\u0080-\uffff]/g, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** What a child runs; it calls what the bundle hands out by the bundle's names. */
-function program(root, nameOf) {
-  const { outputFiles: [{ text }] } = buildSync({ ...common, format: 'cjs', absWorkingDir: root, entryPoints: [`src/${PROGRAM.module}.ts`] })
-  return text.replace(/\bcore\.(\w+)\(/g, (_, name) => `core.${nameOf(name)}(`)
+/** What a child runs. */
+function program(root) {
+  return buildSync({ ...common, format: 'cjs', absWorkingDir: root, entryPoints: [`src/${PROGRAM.module}.ts`] }).outputFiles[0].text
+}
+
+/** The bundle with its exports made when they are asked for, but for some, which stand under a name of their own. */
+function handedOutLate(text, direct) {
+  const [, object, list] = /^__export\((\w+), (\{\n[^}]*\n\})\);\nmodule\.exports = __toCommonJS\(\1\);\n/m.exec(text)
+  const local = name => new RegExp(`^  ${name}: \\(\\) => (\\w+),?$`, 'm').exec(list)[1]
+  return text
+    .replace(`__export(${object}, ${list});\nmodule.exports = __toCommonJS(${object});\n`, '')
+    // Names for an analysis that nobody makes.
+    .replace(/^\/\/ Annotate the CommonJS export names[^]*$/m, '') + `
+let handedOut
+module.exports = {
+  get ${ALL}() {
+    if (handedOut === undefined) __export(handedOut = {}, ${list.replaceAll('\n', '\n    ')})
+    return handedOut
+  },
+${direct.map(([name, exported]) => `  ${name}: ${local(exported)},\n`).join('')}}
+`
 }
 
 /** Writes the JavaScript of dist/; the declarations beside it are the compiler's. */
@@ -57,8 +76,7 @@ export function bundle(root) {
     const all = of.flatMap(module => exports.get(module).map(name => `export { ${name} as ${alias(name, module)} } from './${module}.js'`))
     const { outputFiles: [{ text }] } = buildSync({
       ...common, format: 'cjs', absWorkingDir: root, stdin: { contents: all.join('\n'), resolveDir: join(root, 'src'), loader: 'ts' },
-      bundle: true, packages: 'external', external, define: { 'import.meta.url': 'bundleUrl' },
-      banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href" },
+      bundle: true, packages: 'external', external, define: { 'import.meta.filename': '__filename', 'import.meta.dirname': '__dirname' },
     })
     return inAscii(withClassNames(text))
   }
@@ -70,8 +88,9 @@ export function bundle(root) {
       return `var ${variable} = { ${names.join(', ')} };`
     })
   if (late === 0) throw new Error(`nothing in the bundle imports ${LATER.import}`)
+  const calls = exports.get(PROGRAM.calls)
   mkdirSync(dist, { recursive: true })
-  writeFileSync(join(dist, BUNDLE), core)
+  writeFileSync(join(dist, BUNDLE), handedOutLate(core, calls.map(name => [name, alias(name, PROGRAM.calls)])))
   writeFileSync(join(dist, LATER.file), bundled(modules.filter(LATER.is), []))
 
   const written = new Set([BUNDLE, LATER.file])
@@ -86,10 +105,10 @@ export function bundle(root) {
     const names = exports.get(module).map(name => `  ${alias(name, module)}: ${name},\n`)
     // By require, so that it is the same instance under every loader.
     write(`${module}.js`, LATER.is(module) ? LATER.file : BUNDLE, bundle => names.length === 0 ? 'export {}\n'
-      : `import { createRequire } from 'node:module'\n\nexport const {\n${names.join('')}} = createRequire(import.meta.url)('${bundle}')\n`)
+      : `import { createRequire } from 'node:module'\n\nexport const {\n${names.join('')}} = createRequire(import.meta.url)('${bundle}')${LATER.is(module) ? '' : `.${ALL}`}\n`)
   }
-  write(`${PROGRAM.module}.cjs`, BUNDLE, () => program(root, name => alias(name, PROGRAM.calls)))
-  write(THREAD.file, BUNDLE, bundle => `require('${bundle}').${alias(THREAD.starts, THREAD.module)}()\n`)
+  write(`${PROGRAM.module}.cjs`, BUNDLE, () => program(root))
+  write(THREAD.file, BUNDLE, bundle => `require('${bundle}').${ALL}.${alias(THREAD.starts, THREAD.module)}()\n`)
   // Of modules that are no more.
   for (const file of readdirSync(dist, { recursive: true })) if (/\.c?js(\.map)?$/.test(file) && !written.has(file)) rmSync(join(dist, file))
 }

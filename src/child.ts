@@ -7,13 +7,13 @@ import { readFileSync, writeSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
 import { receiveBoot, type Boot } from './boot.js'
-import * as polyproc from './index.js'
+import { StateError } from './errors.js'
 import { join, native } from './native.js'
 import { needs, read } from './message.js'
 import { enter, type ModuleTarget, type Process } from './process.js'
 import { runWorkerProcess } from './pool/entry.js'
 import { WORKER_PROGRAM } from './pool/hired.js'
-import { importFrom, preload, registerPackage } from './target/index.js'
+import { importFrom, preload } from './target/index.js'
 
 /** Writes an error as Node does for what nothing catches: where it was thrown, the line, the stack. */
 function report(error: unknown): void {
@@ -48,7 +48,7 @@ function crash(error: unknown): void {
 }
 
 async function load({ module, export: name = 'default' }: ModuleTarget): Promise<(...args: unknown[]) => unknown> {
-  const namespace = await importFrom(import.meta.url)(String(module)) as Record<string, unknown>
+  const namespace = await importFrom(import.meta.filename)(String(module)) as Record<string, unknown>
   let found: unknown = namespace
   for (const part of name.split('.')) found = (found as Record<string, unknown> | null | undefined)?.[part]
   if (typeof found !== 'function') throw new TypeError(`${String(module)} does not export a function ${name}`)
@@ -56,10 +56,9 @@ async function load({ module, export: name = 'default' }: ModuleTarget): Promise
 }
 
 async function begin(): Promise<() => unknown> {
-  registerPackage(polyproc)
   join()
   const received = receiveBoot()
-  if (received === null) throw new polyproc.StateError('this process was not given anything to run: its parent ended before it had begun')
+  if (received === null) throw new StateError('this process was not given anything to run: its parent ended before it had begun')
   const loading = preload(needs(received))
   if (loading !== undefined) await loading
   const boot = read(received) as Boot

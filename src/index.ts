@@ -4,6 +4,9 @@
  * @packageDocumentation
  */
 
+import * as self from './index.js'
+import { registerPackage } from './target/index.js'
+
 export {
   AuthenticationError, BrokenBarrierError, BrokenPipeError, BrokenPoolError, BufferTooShort, CancelledError, ClosedError,
   DeadlockError, Empty, EOFError, Full, InterruptedError, OutOfMemoryError, PolyprocError, SerializationError, ShutDown,
@@ -33,3 +36,6 @@ export { Queue, type Named, type QueueOptions } from './queue.js'
 export { perProcess } from './target/index.js'
 export { SimpleQueue } from './simple-queue.js'
 export { wait, waitAllSync as waitSync, type SyncWaitOptions, type Waitable, type WaitOptions } from './waiting.js'
+
+// What this package hands out travels by name, and means the receiver's own.
+registerPackage(self)

@@ -9,7 +9,7 @@ import { fromNative, StateError } from './errors.js'
 import { onScratch } from './codec/index.js'
 
 function loadNative(): typeof Native {
-  const load = createRequire(import.meta.url)
+  const load = createRequire(import.meta.filename)
   try {
     // Where it stands in the package. The generated loader would first read files to learn what machine this is.
     return load(`../polyproc.${process.platform}-${process.arch}-gnu.node`) as typeof Native
@@ -307,7 +307,7 @@ export function memoryUsage(): { maxBytes: number; usedBytes: number; objects: n
  */
 export function allowNames(): void {
   if (variable?.founded !== true || named !== undefined) return
-  const { isWorker } = createRequire(import.meta.url)('node:cluster') as { isWorker: boolean }
+  const { isWorker } = createRequire(import.meta.filename)('node:cluster') as { isWorker: boolean }
   if (isWorker) {
     throw new StateError('the primary of this cluster has not imported polyproc, so its workers share no memory and a name would '
       + "be a different object in each: add import 'polyproc' to the primary, before it forks")

@@ -2,10 +2,7 @@
  * What a worker of a pool is started to do: in a process of its own, or in a thread.
  */
 
-import { workerData } from 'node:worker_threads'
-import * as polyproc from '../index.js'
 import { join } from '../native.js'
-import { registerPackage } from '../target/index.js'
 import type { WorkerBoot } from './core.js'
 import { callable } from './functions.js'
 import { unpack } from './parcel.js'
@@ -43,8 +40,8 @@ export function runWorkerProcess(boot: unknown): Promise<void> {
 
 /** Becomes a worker thread. */
 export function runWorkerThread(): void {
-  const { boot, serial } = (workerData as { polyproc: { boot: number, serial: number } }).polyproc
-  registerPackage(polyproc)
+  const threads = process.getBuiltinModule('node:worker_threads')
+  const { boot, serial } = (threads.workerData as { polyproc: { boot: number, serial: number } }).polyproc
   join()
   const begin = async (): Promise<void> => { await work(await unpack(boot) as Arrived, serial, () => { process.exit(0) }) }
   begin().catch((error: unknown) => { process.nextTick(() => { throw error }) })

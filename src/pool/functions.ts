@@ -172,7 +172,7 @@ export function callable(value: unknown): Runnable | Promise<Runnable> {
 }
 
 async function load({ module, export: name = 'default' }: ModuleTarget): Promise<Runnable> {
-  const namespace = await importFrom(import.meta.url)(String(module)) as Record<string, unknown>
+  const namespace = await importFrom(import.meta.filename)(String(module)) as Record<string, unknown>
   let found: unknown = namespace
   for (const part of name.split('.')) found = (found as Record<string, unknown> | null | undefined)?.[part]
   if (typeof found !== 'function') throw new TypeError(`${String(module)} does not export a function ${name}`)

@@ -2,7 +2,8 @@
  * A worker as its supervisor sees it: a process, or a thread of this process.
  */
 
-import { Worker as Thread } from 'node:worker_threads'
+import { join } from 'node:path'
+import type { Worker as Thread } from 'node:worker_threads'
 import { Process } from '../process.js'
 import { native } from '../native.js'
 import { readiness } from '../waiting.js'
@@ -91,7 +92,9 @@ export class HiredThread extends Hired {
   constructor(settings: Settings, boot: number, serial: number, name: string) {
     super()
     this.#serial = serial
-    this.#thread = new Thread(new URL('./entry/thread.cjs', import.meta.url), {
+    // Loaded here: no process that has no worker threads needs it.
+    const { Worker } = process.getBuiltinModule('node:worker_threads')
+    this.#thread = new Worker(join(import.meta.dirname, 'entry/thread.cjs'), {
       name, workerData: { polyproc: { boot, serial } }, stdin: false, trackUnmanagedFds: false,
       ...(settings.env === undefined ? {} : { env: settings.env }), ...(settings.execArgv === undefined ? {} : { execArgv: [...settings.execArgv] }),
       ...(settings.stdio === 'ignore' ? { stdout: true, stderr: true } : {}),

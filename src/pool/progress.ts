@@ -9,7 +9,7 @@ interface Library { SingleBar: new (options: object) => Bar }
 
 function load(): Library | null {
   try {
-    return createRequire(import.meta.url)('cli-progress') as Library
+    return createRequire(import.meta.filename)('cli-progress') as Library
   } catch {
     return null
   }

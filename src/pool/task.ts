@@ -2,7 +2,7 @@
  * What a task can ask about itself.
  */
 
-import { AsyncLocalStorage } from 'node:async_hooks'
+import type { AsyncLocalStorage } from 'node:async_hooks'
 import { CancelledError } from '../errors.js'
 
 /** Inside a task: what it is, and the signal that asks it to stop. */
@@ -62,7 +62,7 @@ export function setCurrent(run: Run | null): void {
 
 /** Runs a function as part of a task where others are under way at the same time. Costs every await of the thread something. */
 export function runAs<R>(run: Run, fn: () => R): R {
-  several ??= new AsyncLocalStorage()
+  several ??= new (process.getBuiltinModule('node:async_hooks').AsyncLocalStorage)()
   return several.run(run, fn)
 }
 

@@ -86,7 +86,7 @@ const MAX_PROPERTIES = 1000
 
 function commonJsPath(fn: AnyFunction, script: Script): ExportPath | undefined {
   const file = script.url.startsWith('file:') ? fileURLToPath(script.url) : script.url
-  const cached = createRequire(import.meta.url).cache[file]
+  const cached = createRequire(import.meta.filename).cache[file]
   if (cached?.loaded !== true) return undefined
   const search = (value: unknown, path: ExportPath): ExportPath | undefined => {
     if (value === fn) return path

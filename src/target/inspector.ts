@@ -57,7 +57,7 @@ const onAnswer = (error: Error | null, result?: unknown): void => {
 
 /** Loaded only when a function has to be read. */
 function loadInspector(): typeof Inspector {
-  return createRequire(import.meta.url)('node:inspector') as typeof Inspector
+  return createRequire(import.meta.filename)('node:inspector') as typeof Inspector
 }
 
 function connect(): Session {

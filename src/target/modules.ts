@@ -42,7 +42,7 @@ export function preload(needs: readonly Need[]): Promise<void> | undefined {
     const { specifier, parent, attributes } = parts(need)
     try {
       const options = attributes === undefined ? undefined : { with: attributes }
-      loaded.set(need, await importFrom(parent ?? import.meta.url)(specifier, options))
+      loaded.set(need, await importFrom(parent ?? import.meta.filename)(specifier, options))
     } catch (error) {
       throw unloadable(specifier, parent, error)
     }
@@ -115,7 +115,7 @@ function parts(need: Need): { specifier: string, parent: string | null, attribut
 
 function requireUrl(specifier: string): unknown {
   const url = specifier.startsWith('file:') ? specifier : null
-  const load = createRequire(import.meta.url)
+  const load = createRequire(import.meta.filename)
   if (url === null) return load(specifier)
   if (/[?#]/.test(url)) throw new Error('a module with a query can only be loaded asynchronously')
   return load(fileURLToPath(url))

@@ -14,7 +14,7 @@ import type { AnyFunction } from './inspector.js'
  */
 export type NamePath = readonly string[]
 
-const load = createRequire(import.meta.url)
+const load = createRequire(import.meta.filename)
 const names = new Map<object, NamePath>()
 let known: Set<string> | undefined
 let packageExports: Readonly<Record<string, unknown>> = {}

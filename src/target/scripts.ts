@@ -146,7 +146,7 @@ export function isOfProgram(facts: () => Facts): boolean {
 
 const isFile = (url: string): boolean => isAbsolute(url) || url.startsWith('file:')
 /** The program's own files are likely to be asked for next: their texts are taken in the same pulse, if they are short. */
-const isProgram = (url: string): boolean => isFile(url) && !url.includes('/node_modules/') && !import.meta.url.endsWith(url)
+const isProgram = (url: string): boolean => isFile(url) && !url.includes('/node_modules/') && !url.endsWith(import.meta.filename)
 /** Of such texts, together: 0.1 ms for 10,000 letters. */
 const MAX_AHEAD = 200_000
 

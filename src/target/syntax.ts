@@ -22,7 +22,7 @@ export type ScriptKind = 'module' | 'commonjs' | 'script'
  * @throws SyntaxError where acorn cannot read what V8 could (syntax newer than the parser).
  */
 export function parse(text: string, kind: ScriptKind): acorn.Program {
-  parser ??= createRequire(import.meta.url)('acorn') as typeof acorn
+  parser ??= createRequire(import.meta.filename)('acorn') as typeof acorn
   return parser.parse(text, {
     ecmaVersion: 'latest',
     sourceType: kind === 'module' ? 'module' : 'script',
