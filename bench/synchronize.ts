@@ -192,7 +192,7 @@ if (sum === 0) throw new Error('a semaphore of 3 has no permits')
   const of = await inPairs('barrier', 5, async () => {
     using out = new Queue<number>()
     using barrier = new Barrier(4)
-    const children = Array.from({ length: 4 }, () => new Process({ target: meet, args: [barrier, 3000, out] }).start())
+    const children = Array.from({ length: 4 }, () => new Process({ target: meet, args: [barrier, 20_000, out] }).start())
     return { barrier: Math.min(...await results(children, out)) }
   })
   row('Barrier of 4, rounds', ...of('barrier'), 'Python', '/s', '≥ 5×')
@@ -202,7 +202,7 @@ if (sum === 0) throw new Error('a semaphore of 3 has no permits')
     using out = new Queue<number>()
     using condition = new Condition()
     using turn = new Event()
-    const children = [true, false].map(mine => new Process({ target: pingpong, args: [condition, turn, mine, 10_000, out] }).start())
+    const children = [true, false].map(mine => new Process({ target: pingpong, args: [condition, turn, mine, 30_000, out] }).start())
     return { pingpong: Math.min(...await results(children, out)) }
   })
   row('Condition ping-pong, rounds', ...of('pingpong'), 'Python', '/s', '≥ 5×')
