@@ -62,6 +62,8 @@ export class Core implements Patron, DeskListener {
   /** Where the supervisor is told things. */
   readonly #owner: number
   readonly #ready: readonly number[]
+  /** Shared by all: bit n says that level n has been used. */
+  readonly levels: Int32Array
   readonly #settings: Settings | null
   readonly #calls = new Set<Call>()
   /** The worker that this thread is, if it is one of this pool. */
@@ -82,7 +84,10 @@ export class Core implements Patron, DeskListener {
     pools += 1
     if (Array.isArray(from)) {
       this.board = new Board(from as unknown as Handle)
-      const queues = this.board.handles().map(([index, generation]) => call(() => native.queueOpen(index, generation)))
+      const handles = this.board.handles()
+      const levels = handles.pop()!
+      this.levels = new Int32Array(call(() => native.memoryOpen(levels[0], levels[1])).buffer)
+      const queues = handles.map(([index, generation]) => call(() => native.queueOpen(index, generation)))
       this.#owner = queues.pop()!
       this.#ready = queues
       this.shared = JSON.parse(this.board.note().toString()) as Shared
@@ -96,7 +101,9 @@ export class Core implements Patron, DeskListener {
     this.#settings = settings
     this.#ready = PRIORITIES.map(() => call(() => native.joinableCreate(0, 0, true, 0, [], null)))
     this.#owner = call(() => native.queueCreate(QUEUE, 0, 0, null))
-    const handles = [...this.#ready, this.#owner].map(id => native.queueHandle(id) as unknown as Handle)
+    const { buffer, handle } = call(() => native.memoryAllocate(8))
+    this.levels = new Int32Array(buffer)
+    const handles = [...[...this.#ready, this.#owner].map(id => native.queueHandle(id) as unknown as Handle), handle as unknown as Handle]
     this.board = new Board({ handles, note: Buffer.from(JSON.stringify(this.shared)) })
     this.desk = new Desk(this.board, this.#ready, this.#owner, this)
     this.supervisor = new Supervisor(this.board, settings, this, serial => this.#hire(serial))
@@ -161,6 +168,8 @@ export class Core implements Patron, DeskListener {
     job.attempts = task.attempts
     // What a task waits for goes before what nobody's task waits for yet.
     job.level = depth > 0 && task.level === 0 ? 1 : task.level
+    // Before the task is there: who takes looks at this first.
+    if (job.level !== 0) Atomics.or(this.levels, 0, 1 << job.level)
     // A bare value needs none of what objects do.
     const message = encode(value, typeof value === 'object' || typeof value === 'function' ? extensionsOf() : undefined, root)
     const { pieces } = message
@@ -168,7 +177,6 @@ export class Core implements Patron, DeskListener {
     this.desk.submit(job, message, key, work, shape, depth)
     if (pieces.length > 0) surrender(pieces)
     if (run !== null) this.#wait(job, run)
-    if (events.wantsSubmit) events.submit({ id: job.ticket, pool: this.shared.name })
     if (this.supervisor !== null) this.supervisor.want(this.desk.pending)
     else this.#tellWanted()
   }
@@ -285,6 +293,10 @@ export class Core implements Patron, DeskListener {
     })
   }
 
+  submitted(job: Job): void {
+    if (events.wantsSubmit) events.submit({ id: job.ticket, pool: this.shared.name })
+  }
+
   news(value: unknown): void {
     this.supervisor?.news(value as News)
   }
@@ -354,6 +366,7 @@ export class Core implements Patron, DeskListener {
 
   /** Workers and their work, as they are now. */
   workerStates(): { workers: number, busy: number } {
+    this.supervisor?.look()
     const states = this.board.workers().map(({ state }) => state % TURNS)
     return { workers: this.supervisor?.workers.size ?? states.length, busy: states.filter(state => state === State.Busy || state === State.Waiting).length }
   }

@@ -34,6 +34,8 @@ interface Losing { readonly job: Job, readonly worker: number, readonly attempts
 export interface DeskListener {
   /** Tasks are under way, where none were; or none are, where some were. */
   busy(isBusy: boolean): void
+  /** A task is about to be sent. */
+  submitted(job: Job): void
   /** News of a worker. */
   news(value: unknown): void
   /** A task is to be counted: it ended so, after that long. */
@@ -114,6 +116,7 @@ export class Desk {
       job.ticket = ticket
       job.submitted = clock()
       this.#jobs[ticket & ROW] = job
+      this.#listener.submitted(job)
       const put = putInto(this.#ready[job.level]!, message)
       if (put !== Put.Done) throw put === Put.ShutDown ? new ClosedError('the pool has ended') : new StateError('a queue of the pool is full')
     } catch (error) {

@@ -64,6 +64,8 @@ export class Worker {
   readonly #board: Board
   readonly #ready: readonly number[]
   readonly #owner: number
+  /** Bit n: level n has been used. */
+  readonly #levels: Int32Array
   readonly #settings: WorkerSettings
   readonly #end: () => void
   readonly #line: Line
@@ -90,10 +92,11 @@ export class Worker {
   #memoryLook = 0
 
   /** `owner` is the queue of outcomes of whoever supervises the pool. */
-  constructor(board: Board, ready: readonly number[], owner: number, settings: WorkerSettings, end: () => void) {
+  constructor(board: Board, ready: readonly number[], owner: number, levels: Int32Array, settings: WorkerSettings, end: () => void) {
     this.#board = board
     this.#ready = ready
     this.#owner = owner
+    this.#levels = levels
     this.#settings = settings
     this.#end = end
     this.#inbox = call(() => native.queueCreate(QUEUE, 0, 0, null))
@@ -167,33 +170,50 @@ export class Worker {
       this.#incoming.end = Got.Nothing
       return false
     }
+    const used = this.#levels[0]!
+    if (used === 0) return this.#takeDefault()
     this.#takes += 1
-    for (;;) {
-      if (!this.#takeFrom(this.#ready[0]!)) return this.#takeOther(false)
-      readTaskTail(this.#incoming.view, this.#incoming.end, this.#tail)
-      if (this.#tail.work !== Work.Nudge) return true
-      // What it announces, or whatever ranks above that, is taken before the announcement is marked.
-      const nudge = this.#hand
-      this.#incoming.release()
-      const found = this.#takeOther(true)
-      if (found && this.#hand.queue === this.#ready[0]) native.deliveryRetry(nudge.queue, nudge.ticket, nudge.slot)
-      else this.#done(nudge)
-      if (found) return true
-    }
-  }
-
-  /** Takes from the queues of all priorities: from the highest, and now and then from the lowest. */
-  #takeOther(withDefault: boolean): boolean {
     const isUpward = this.#takes % AGEING === 0
     for (let k = 0; k < SERVED.length; k += 1) {
       const level = SERVED[isUpward ? SERVED.length - 1 - k : k]!
-      if (level === 0 && !withDefault || !this.#takeFrom(this.#ready[level]!)) continue
-      readTaskTail(this.#incoming.view, this.#incoming.end, this.#tail)
-      if (this.#tail.work !== Work.Nudge) return true
-      this.#incoming.release()
-      this.#done(this.#hand)
+      if (level === 0 ? this.#takeDefault() : (used & 1 << level) !== 0 && this.#takeFrom(this.#ready[level]!)) return true
     }
     return false
+  }
+
+  /**
+   * Takes from the queue that all workers wait for. What lies in the others is announced there: as long as something does, an
+   * announcement must remain, for somebody who sleeps.
+   */
+  #takeDefault(): boolean {
+    const [queue] = this.#ready as [number]
+    let nudges: Hand[] | null = null
+    while (this.#takeFrom(queue)) {
+      if (this.#tail.work !== Work.Nudge) {
+        if (nudges !== null) this.#announce(nudges)
+        return true
+      }
+      this.#incoming.release()
+      nudges ??= []
+      nudges.push(this.#hand)
+    }
+    if (nudges === null) return false
+    let isFound = false
+    for (const level of SERVED) {
+      isFound = level !== 0 && this.#takeFrom(this.#ready[level]!)
+      if (isFound) break
+    }
+    this.#announce(nudges)
+    return isFound
+  }
+
+  /** Of announcements in hand one goes back, if there still is something to announce. */
+  #announce(nudges: readonly Hand[]): void {
+    const isMore = this.#ready.some((queue, level) => level > 0 && native.queueSize(queue) > 0)
+    for (const [k, nudge] of nudges.entries()) {
+      if (k === 0 && isMore) native.deliveryRetry(nudge.queue, nudge.ticket, nudge.slot)
+      else this.#done(nudge)
+    }
   }
 
   #takeFrom(queue: number): boolean {
@@ -202,6 +222,7 @@ export class Worker {
       return false
     }
     this.#hand = { queue, ticket: bare.takenTicket(), slot: bare.takenSlot() }
+    readTaskTail(this.#incoming.view, this.#incoming.end, this.#tail)
     return true
   }
 
