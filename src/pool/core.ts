@@ -16,8 +16,9 @@ import { Board } from './board.js'
 import { Desk, type DeskListener } from './desk.js'
 import { events } from './events.js'
 import { forgetFunctions, type Sent } from './functions.js'
-import { HiredProcess, HiredThread, type Hired } from './hired.js'
+import { HiredThread, ProcessAgency, ThreadAgency, WORKER_PROGRAM, type Hired } from './hired.js'
 import { Stopping, type Job } from './job.js'
+import { Keeper } from './keeper.js'
 import { PRIORITIES, type Settings, type TaskSettings } from './options.js'
 import { pack, type Parcel } from './parcel.js'
 import { sendLetter, Supervisor, type Patron } from './supervisor.js'
@@ -34,7 +35,6 @@ export interface WorkerBoot {
   readonly settings: WorkerSettings
   readonly initializer: Settings['initializer']
   readonly initArgs: readonly unknown[]
-  readonly serial: number
 }
 
 const QUEUE = 1
@@ -63,8 +63,8 @@ export class Core implements Patron, DeskListener {
   readonly #owner: number
   readonly #ready: readonly number[]
   /** Shared by all: bit n says that level n has been used. */
-  readonly levels: Int32Array
-  readonly #settings: Settings | null
+  readonly levels: Int32Array<ArrayBuffer>
+  readonly #levelsPiece: number
   readonly #calls = new Set<Call>()
   /** The worker that this thread is, if it is one of this pool. */
   worker: Worker | null = null
@@ -86,27 +86,32 @@ export class Core implements Patron, DeskListener {
       this.board = new Board(from as unknown as Handle)
       const handles = this.board.handles()
       const levels = handles.pop()!
-      this.levels = new Int32Array(call(() => native.memoryOpen(levels[0], levels[1])).buffer)
+      const piece = call(() => native.memoryOpen(levels[0], levels[1]))
+      this.levels = new Int32Array(piece.buffer)
+      this.#levelsPiece = piece.handle[2]!
       const queues = handles.map(([index, generation]) => call(() => native.queueOpen(index, generation)))
       this.#owner = queues.pop()!
       this.#ready = queues
       this.shared = JSON.parse(this.board.note().toString()) as Shared
-      this.#settings = this.supervisor = null
+      this.supervisor = null
       this.desk = new Desk(this.board, this.#ready, call(() => native.queueCreate(QUEUE, 0, 0, null)), this)
       return
     }
     const settings = from as Settings
     const { name, kind, processes, killAfter, maxQueue, concurrency } = settings
     this.shared = { name, kind, processes, killAfter, maxQueue, concurrency }
-    this.#settings = settings
     this.#ready = PRIORITIES.map(() => call(() => native.joinableCreate(0, 0, true, 0, [], null)))
     this.#owner = call(() => native.queueCreate(QUEUE, 0, 0, null))
     const { buffer, handle } = call(() => native.memoryAllocate(8))
     this.levels = new Int32Array(buffer)
+    this.#levelsPiece = handle[2]!
     const handles = [...[...this.#ready, this.#owner].map(id => native.queueHandle(id) as unknown as Handle), handle as unknown as Handle]
     this.board = new Board({ handles, note: Buffer.from(JSON.stringify(this.shared)) })
     this.desk = new Desk(this.board, this.#ready, this.#owner, this)
-    this.supervisor = new Supervisor(this.board, settings, this, serial => this.#hire(serial))
+    const agency = kind === 'process'
+      ? new ProcessAgency(`${name}-`, () => this.#keep(settings), () => { this.#leave() })
+      : new ThreadAgency(serial => this.#hireThread(settings, serial))
+    this.supervisor = new Supervisor(this.board, settings, this, agency)
   }
 
   get handle(): Handle {
@@ -193,6 +198,10 @@ export class Core implements Patron, DeskListener {
   }
 
   #tellWanted(): void {
+    if (this.shared.kind === 'process') {
+      this.board.want()
+      return
+    }
     if (this.#isToldWanted) return
     this.#isToldWanted = true
     setImmediate(() => { this.#isToldWanted = false })
@@ -226,6 +235,8 @@ export class Core implements Patron, DeskListener {
     if (timeout !== Infinity) {
       const late = (): void => { this.stop(job, new TimeoutError(`the task did not end within ${timeout} ms`)) }
       job.timer = setTimeout(late, Math.min(Math.max(0, timeout), 2 ** 31 - 1))
+      // Should this event loop stand still then, the worker is ended all the same.
+      if (this.shared.kind === 'process' && job.ticket !== 0) this.board.limit(this.desk.lane, job.ticket, Math.min(Math.max(0, Math.ceil(timeout)), 2 ** 32 - 1))
     }
     if (signal === undefined) return
     const onAbort = (): void => { this.stop(job, signal.reason) }
@@ -253,7 +264,9 @@ export class Core implements Patron, DeskListener {
     if (worker < 0) return true
     const { ticket } = job
     const { lane } = this.desk
-    sendLetter(this.board, worker, { stop: [lane, ticket] })
+    sendLetter(this.board, worker, { look: true })
+    // The keeper of processes ends the worker by itself.
+    if (this.shared.kind === 'process') return true
     instead.timer = setTimeout(() => {
       if (!this.desk.has(instead) || this.board.runnerOf(lane, ticket) !== worker) return
       if (this.supervisor !== null) this.supervisor.kill(worker)
@@ -333,21 +346,28 @@ export class Core implements Patron, DeskListener {
     return sum
   }
 
-  #hire(serial: number): Hired {
-    const settings = this.#settings!
-    const { maxTasksPerChild, maxMemoryPerChild, concurrency, initializer, initArgs } = settings
-    const boot: WorkerBoot = { board: this.board, settings: { maxTasksPerChild, maxMemoryPerChild, concurrency }, initializer, initArgs, serial }
-    const name = `${settings.name}-${serial}`
-    if (settings.kind === 'process') return new HiredProcess(settings, boot, name, () => { this.#leave() })
+  #bootOf({ maxTasksPerChild, maxMemoryPerChild, concurrency, initializer, initArgs }: Settings): WorkerBoot {
+    return { board: this.board, settings: { maxTasksPerChild, maxMemoryPerChild, concurrency }, initializer, initArgs }
+  }
+
+  #keep(settings: Settings): Keeper {
+    const { name, processes, maxRestarts, killAfter, env, cwd, execArgv, stdio } = settings
+    return new Keeper(this.board, {
+      processes, maxRestarts, killAfter, letter: { look: true },
+      ready: this.#ready.map(id => native.queueHandle(id) as unknown as Handle),
+    }, { env, cwd, execArgv, stdio: stdio === 'ignore' ? stdio : ['ignore', stdio, stdio] }, `${name}-`, { target: { module: WORKER_PROGRAM }, args: [this.#bootOf(settings)] })
+  }
+
+  #hireThread(settings: Settings, serial: number): Hired {
     if (this.#boot === null) {
-      const message = encode(boot, extensionsOf())
+      const message = encode(this.#bootOf(settings), extensionsOf())
       try {
         this.#boot = pack(message)
       } finally {
         message.release()
       }
     }
-    return new HiredThread(settings, this.#boot.key, serial, name)
+    return new HiredThread(settings, this.#boot.key, serial, `${settings.name}-${serial}`)
   }
 
   workerEnded(): void {
@@ -441,6 +461,8 @@ export class Core implements Patron, DeskListener {
     this.desk.close()
     for (const queue of this.#ready) call(() => { native.queueClose(queue) })
     this.board.close()
+    // Now, and not when this is collected.
+    call(() => { native.memoryRelease(this.levels.buffer, this.#levelsPiece) })
     this.#boot = null
     pools -= 1
     if (pools === 0) forgetFunctions()

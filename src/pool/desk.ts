@@ -291,9 +291,11 @@ export class Desk {
     if (this.#jobs[job.ticket & ROW] !== job) return -2
     const stopped = this.board.stop(this.lane, job.ticket)
     if (stopped < 0) {
-      if (stopped === -1) this.#forget(job)
+      // Its worker may have been ended for it, at its deadline: nobody need be told of that.
+      const isOver = stopped !== -1 && this.board.lost(this.lane, job.ticket) === 0
+      if (!isOver) this.#forget(job)
       if (this.#pending === 0) this.#line.advance()
-      return stopped
+      return isOver ? -2 : -1
     }
     instead.ticket = job.ticket
     instead.submitted = job.submitted
@@ -338,6 +340,8 @@ export class Desk {
     this.#closed = true
     this.#line.fail(new ClosedError('the pool is closed'))
     call(() => { native.queueClose(this.#results) })
+    this.#sheet?.close()
+    this.#sheet = null
   }
 }
 

@@ -35,7 +35,7 @@ async function work(boot: Arrived, serial: number, end: () => void): Promise<voi
 /** Becomes a worker process. Rejects with what the initializer threw. */
 export function runWorkerProcess(boot: unknown): Promise<void> {
   const arrived = boot as Arrived
-  return work(arrived, arrived.serial, () => { process.exit(0) })
+  return work(arrived, 0, () => { process.exit(0) })
 }
 
 /** Becomes a worker thread. */

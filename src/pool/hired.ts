@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { Worker as Thread } from 'node:worker_threads'
 import { Process } from '../process.js'
 import { native } from '../native.js'
-import { readiness } from '../waiting.js'
+import type { Keeper, KeptWorker } from './keeper.js'
 import type { Settings } from './options.js'
 
 /** What a worker is started with. */
@@ -18,6 +18,8 @@ export abstract class Hired {
   number = -1
   /** It is to end, or has said that it will. */
   isRetiring = false
+  /** It was ended for what it did. */
+  isKilled = false
   /** What it said when it was seen idle, and since when it says so. */
   idleState = -1
   idleSince = 0
@@ -30,29 +32,45 @@ export abstract class Hired {
   /** Tells of its end, until the signal is aborted: meanwhile this process does not end by itself. */
   abstract attend(signal: AbortSignal, listener: () => void): void
   abstract hasEnded(): boolean
+  /** It is to end, and not to be replaced. */
+  expect(): void {
+    this.isRetiring = true
+  }
   abstract kill(): void
   abstract killAfter(ms: number): void
   /** What to wait for, for who blocks until it ends; 0 when there is nothing. */
   abstract readonly key: number
 }
 
+/** Where a supervisor gets workers from. */
+export interface Agency {
+  /** Losses are counted, and workers replaced, without the supervisor. */
+  readonly isNative: boolean
+  /** Starts a worker; null when there are as many as there may be. @throws When it cannot be started. */
+  hire(serial: number): Hired | null
+  /** Workers that have been started without having been asked for here. */
+  arrivals(): Hired[]
+  /** Starts no more. */
+  close(): void
+}
+
 /** A worker process. */
 export class HiredProcess extends Hired {
   readonly #process: Process
+  readonly #keeper: Keeper
   readonly pid: number
   readonly key: number
 
-  /** @throws As `Process.start`. `end` is called when the program has nothing left to do. */
-  constructor(settings: Settings, boot: unknown, name: string, end: () => void) {
+  /** `end` is called when the program has nothing left to do. */
+  constructor(keeper: Keeper, { key, pid, serial }: KeptWorker, name: string, end: () => void) {
     super()
-    const { env, cwd, execArgv, stdio } = settings
-    const child = new Process({ target: { module: WORKER_PROGRAM }, args: [boot], name, daemon: true, env, cwd, execArgv, stdio: stdio === 'ignore' ? stdio : ['ignore', stdio, stdio] })
-    child.start()
+    const child = Process.adopt(`${name}${serial}`, key, pid)
     // Not a field of the object that would be sent: the pool ends its workers in its own way.
     Object.defineProperty(child, 'retire', { value: end })
     this.#process = child
-    this.pid = child.pid!
-    this.key = child[readiness]().id
+    this.#keeper = keeper
+    this.pid = pid
+    this.key = key
   }
 
   get exitCode(): number {
@@ -71,13 +89,81 @@ export class HiredProcess extends Hired {
     return this.#process.exitCode !== null
   }
 
+  override expect(): void {
+    super.expect()
+    this.#keeper.expect(this.key)
+  }
+
   kill(): void {
-    if (!this.hasEnded()) this.#process.kill()
+    if (!this.hasEnded() && !this.#keeper.kill(this.key)) this.#process.kill()
   }
 
   killAfter(ms: number): void {
     if (!this.hasEnded()) native.processKillAfter(this.key, ms)
   }
+}
+
+/** Worker processes, kept natively. */
+export class ProcessAgency implements Agency {
+  readonly isNative = true
+  readonly #open: () => Keeper
+  readonly #name: string
+  readonly #end: () => void
+  #keeper: Keeper | null = null
+  /** Processes that have been told of. */
+  #known = new Set<number>()
+
+  /** `open` is called when the first worker is needed; `end` when the program has nothing left to do. */
+  constructor(name: string, open: () => Keeper, end: () => void) {
+    this.#name = name
+    this.#open = open
+    this.#end = end
+  }
+
+  hire(): Hired | null {
+    this.#keeper ??= this.#open()
+    const kept = this.#keeper.start()
+    return kept === null ? null : this.#take(this.#keeper, kept)
+  }
+
+  arrivals(): Hired[] {
+    const keeper = this.#keeper
+    if (keeper === null) return []
+    const all = keeper.workers()
+    const arrived = all.filter(({ key }) => !this.#known.has(key)).map(kept => this.#take(keeper, kept))
+    // What is not kept any more is never told of again.
+    if (this.#known.size > all.length) this.#known = new Set(all.map(({ key }) => key))
+    return arrived
+  }
+
+  #take(keeper: Keeper, kept: KeptWorker): Hired {
+    this.#known.add(kept.key)
+    return new HiredProcess(keeper, kept, this.#name, this.#end)
+  }
+
+  close(): void {
+    this.#keeper?.close()
+  }
+}
+
+/** Worker threads. */
+export class ThreadAgency implements Agency {
+  readonly isNative = false
+  readonly #hire: (serial: number) => Hired
+
+  constructor(hire: (serial: number) => Hired) {
+    this.#hire = hire
+  }
+
+  hire(serial: number): Hired {
+    return this.#hire(serial)
+  }
+
+  arrivals(): Hired[] {
+    return []
+  }
+
+  close(): void { /* Nothing is started but by the supervisor. */ }
 }
 
 /** A worker thread. */

@@ -73,9 +73,10 @@ export class Keeper {
     if (!this.#closed) call(() => { native.keeperExpect(this.#native, key) })
   }
 
-  /** SIGKILL to a worker for what it does: that counts as no loss. It is replaced. */
-  kill(key: number): void {
+  /** SIGKILL to a worker for what it does: that counts as no loss, and it is replaced. False once the keeper is closed. */
+  kill(key: number): boolean {
     if (!this.#closed) call(() => { native.keeperKill(this.#native, key) })
+    return !this.#closed
   }
 
   /** Starts no more workers; those that there are go on. Twice is harmless. */

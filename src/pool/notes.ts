@@ -12,14 +12,21 @@ const CELLS = 4096
 /** The submitter's side. */
 export class Sheet {
   readonly key: number
-  readonly #words: Int32Array
+  readonly #words: Int32Array<ArrayBuffer>
+  readonly #piece: number
   readonly #free: number[] = []
   #next = 0
 
   constructor() {
     const { buffer, handle } = call(() => native.memoryAllocate(CELLS * 4))
     this.#words = new Int32Array(buffer)
+    this.#piece = handle[2]!
     this.key = keyOf(handle[0]!, handle[1]!)
+  }
+
+  /** Lets go of it now, and not when it is collected. No chunk may be under way. */
+  close(): void {
+    call(() => { native.memoryRelease(this.#words.buffer, this.#piece) })
   }
 
   /** A word for a chunk. With more than 4,096 chunks under way some share one, and are run again item by item if they are lost. */

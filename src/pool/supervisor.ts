@@ -10,7 +10,7 @@ import { call, native } from '../native.js'
 import type { Board } from './board.js'
 import { lostError } from './desk.js'
 import { events } from './events.js'
-import type { Hired } from './hired.js'
+import type { Agency, Hired } from './hired.js'
 import type { Settings } from './options.js'
 import { State, TURNS, type News } from './worker.js'
 
@@ -36,22 +36,24 @@ export class Supervisor {
   readonly #board: Board
   readonly #settings: Settings
   readonly #patron: Patron
-  readonly #hire: (serial: number) => Hired
+  readonly #agency: Agency
   readonly #workers = new Set<Hired>()
   #serial = 0
   /** Workers that run or could run tasks: those that wait for the pool itself do not count. */
   #live = 0
-  /** Deaths with no task finished between. */
+  /** Deaths with no task finished between, where nobody else counts them. */
   #losses = 0
+  /** How the last worker that was lost ended. */
+  #last: WorkerLostError | null = null
   #isEnding = false
   #timer: NodeJS.Timeout | null = null
   #attention: AbortController | null = null
 
-  constructor(board: Board, settings: Settings, patron: Patron, hire: (serial: number) => Hired) {
+  constructor(board: Board, settings: Settings, patron: Patron, agency: Agency) {
     this.#board = board
     this.#settings = settings
     this.#patron = patron
-    this.#hire = hire
+    this.#agency = agency
   }
 
   /** Workers that have been started and have not ended. */
@@ -90,20 +92,34 @@ export class Supervisor {
 
   #start(): boolean {
     this.#serial += 1
-    let worker: Hired
+    let worker: Hired | null
     try {
-      worker = this.#hire(this.#serial)
+      worker = this.#agency.hire(this.#serial)
     } catch (error) {
       // With others at work it is tried again when one of them ends.
       if (this.#workers.size === 0) this.#break('no worker could be started', error)
       return false
     }
+    if (worker === null) {
+      this.#meet()
+      this.#count()
+      return false
+    }
+    this.#take(worker)
+    return true
+  }
+
+  #take(worker: Hired): void {
     this.#workers.add(worker)
     this.#live += 1
     events.workerStart({ pool: this.#settings.name, pid: worker.pid })
     if (this.#attention !== null) this.#attendTo(worker)
     this.#watch()
-    return true
+  }
+
+  /** Takes in workers that were started meanwhile. */
+  #meet(): void {
+    if (!this.#isEnding) for (const worker of this.#agency.arrivals()) this.#take(worker)
   }
 
   /** Tasks are under way, or none are: whether the ends of workers are waited for. Later they are found by {@link look}. */
@@ -116,7 +132,23 @@ export class Supervisor {
     }
     this.#attention = new AbortController()
     setMaxListeners(0, this.#attention.signal)
+    this.#meet()
     for (const worker of this.#workers) this.#attendTo(worker)
+    if (this.#agency.isNative) void this.#attendToBoard(this.#attention.signal)
+  }
+
+  /** Workers are lost and replaced, and the pool breaks, without having been asked for here. */
+  async #attendToBoard(signal: AbortSignal): Promise<void> {
+    try {
+      for (let epoch = this.#board.epoch; !this.#isEnding;) {
+        epoch = await this.#board.wait(epoch, { signal })
+        this.#meet()
+        this.#patron.workerEnded()
+        if (this.#board.isBroken) this.#breakDown()
+      }
+    } catch {
+      // Nothing is under way any more, or the pool has ended.
+    }
   }
 
   #attendTo(worker: Hired): void {
@@ -128,6 +160,7 @@ export class Supervisor {
   news(news: News): void {
     switch (news.what) {
       case 'ready':
+        this.#meet()
         for (const worker of this.#workers) if (worker.matches(news.pid, news.serial)) worker.number = news.worker
         break
       case 'changed': this.consider(); break
@@ -153,6 +186,8 @@ export class Supervisor {
       // A thread's end is told by an event, which does not come while this thread is blocked; the board knows it.
       if (worker.hasEnded() || worker.key === 0 && worker.number >= 0 && this.#board.state(worker.number) < 0) this.#ended(worker)
     }
+    this.#meet()
+    if (this.#agency.isNative && !this.#isEnding && this.#board.isBroken) this.#breakDown()
   }
 
   #ended(worker: Hired): void {
@@ -162,19 +197,34 @@ export class Supervisor {
     this.#patron.workerEnded()
     this.#count()
     if (!worker.isRetiring && !this.#isEnding) {
-      this.#losses = worker.number >= 0 && this.#board.losses <= 1 ? 1 : this.#losses + 1
-      if (this.#losses >= this.#settings.maxRestarts) {
-        const last: WorkerLostError = lostError(pid, exitCode, 1)
-        this.#break(`${this.#losses} workers in a row ended without finishing a task`, last)
+      this.#last = lostError(pid, exitCode, 1)
+      if (this.#isTooMuch(worker)) {
+        this.#breakDown()
         return
       }
     }
+    this.#meet()
     if (this.#isEnding) {
       if (this.#workers.size === 0) this.#patron.empty()
       return
     }
     this.want(this.#patron.pending)
     this.consider()
+  }
+
+  /** Counts the loss of a worker. */
+  #isTooMuch(worker: Hired): boolean {
+    if (this.#agency.isNative) return this.#board.isBroken
+    if (!worker.isKilled) this.#losses = worker.number >= 0 && this.#board.losses <= 1 ? 1 : this.#losses + 1
+    return this.#losses >= this.#settings.maxRestarts
+  }
+
+  #breakDown(): void {
+    for (const worker of this.#workers) {
+      if (!worker.isRetiring && worker.hasEnded()) this.#last = lostError(worker.pid, worker.exitCode, 1)
+    }
+    const { maxRestarts } = this.#settings
+    this.#break(`${maxRestarts} workers in a row ended without finishing a task`, this.#last ?? lostError(NaN, NaN, 1))
   }
 
   #break(why: string, cause: unknown): void {
@@ -187,12 +237,18 @@ export class Supervisor {
 
   /** SIGKILL to a worker. */
   kill(number: number): void {
-    for (const worker of this.#workers) if (worker.number === number) worker.kill()
+    for (const worker of this.#workers) {
+      if (worker.number !== number) continue
+      worker.isKilled = true
+      worker.kill()
+    }
   }
 
   /** No worker is started any more. Those that there are get all that is queued, and end. */
   end(): void {
+    this.#meet()
     this.#isEnding = true
+    this.#agency.close()
     for (const worker of this.#workers) worker.isRetiring = true
     this.#unwatch()
     if (this.#workers.size === 0) this.#patron.empty()
@@ -200,7 +256,9 @@ export class Supervisor {
 
   /** Ends all workers at once. */
   killAll(): void {
+    this.#meet()
     this.#isEnding = true
+    this.#agency.close()
     this.#unwatch()
     for (const worker of this.#workers) {
       worker.isRetiring = true
@@ -255,7 +313,7 @@ export class Supervisor {
       const isTooMany = this.#live > processes
       const isIdle = active > minProcesses && now - worker.idleSince >= idleTimeout
       if (!isTooMany && !isIdle) continue
-      worker.isRetiring = true
+      worker.expect()
       active -= 1
       this.#live -= 1
       sendLetter(this.#board, worker.number, { retire: true })

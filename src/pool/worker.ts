@@ -407,12 +407,9 @@ export class Worker {
   /** Reads what it is told; true once nothing more will come. */
   #openLetters(): boolean {
     while (!this.#isOver && this.#letters.take(this.#inbox, queueGet)) {
-      const letter = this.#letters.read(this.#letters.end) as { stop?: readonly [lane: number, ticket: number], retire?: boolean }
+      const letter = this.#letters.read(this.#letters.end) as { look?: boolean, retire?: boolean }
       if (letter.retire === true) this.retire()
-      if (letter.stop !== undefined) {
-        const [lane, ticket] = letter.stop
-        for (const run of this.#watched) if (run.lane === lane && run.id === ticket) run.stop()
-      }
+      if (letter.look === true) for (const run of this.#watched) if (this.#board.stopAsked(run.lane, run.id)) run.stop()
     }
     return this.#isOver
   }

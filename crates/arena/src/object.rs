@@ -97,6 +97,11 @@ pub trait Kind: Sync {
     fn forsake(&self, _arena: &Arena, _me: &Member, _dead: crate::Name, _object: u64) -> Result<bool> {
         Ok(false)
     }
+    /// Whether what an ended member had of objects of this kind is taken back before what it had of others: so
+    /// who finds the others' part finds this done.
+    fn is_forsaken_first(&self) -> bool {
+        false
+    }
 }
 
 /// What an object can be.
@@ -592,13 +597,19 @@ impl Arena {
     pub(crate) fn forsake_objects(&self, me: &Member, dead: &[crate::Name]) -> Result<()> {
         let high = self.mark(header::OBJECTS_HIGH, self.layout.objects_len);
         let mut outcome = Ok(());
-        for index in 1..high {
+        for (is_first, index) in [true, false]
+            .into_iter()
+            .flat_map(|is_first| (1..high).map(move |index| (is_first, index)))
+        {
             if self.object_state(index)?.phase != Phase::Live {
                 continue;
             }
             let Some(Some(kind)) = self.kinds.get(self.object_kind(index)?) else {
                 continue;
             };
+            if kind.is_forsaken_first() != is_first {
+                continue;
+            }
             for name in dead {
                 let changed = kind.forsake(self, me, *name, index).unwrap_or_else(|error| {
                     outcome = Err(error);

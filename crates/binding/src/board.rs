@@ -305,20 +305,29 @@ pub fn board_process(env: &Env, id: u32, worker: u32) -> Result<Option<WorkerPro
     let isolate = isolate(env)?;
     let (arena, board) = (isolate.arena, isolate.board(id)?);
     let worker = Worker::from_number(worker);
-    let (pid, process, has_died) = match board.death_of(arena, worker).map_err(fail)? {
-        Some(death) => (death.pid, death.process, true),
+    let (pid, process, noted, has_died) = match board.death_of(arena, worker).map_err(fail)? {
+        Some(death) => (death.pid, death.process, death.exit, true),
         None => match board.standing(arena, worker).map_err(fail)? {
-            Some(standing) => (standing.pid, standing.process, false),
+            Some(standing) => (standing.pid, standing.process, None, false),
             None => return Ok(None),
         },
     };
     let key = Key::of(process);
     let has_ended = children::has_ended(arena, key).map_err(fail)?;
+    let exit_code = match noted {
+        None => children::recorded_exit(arena, key).map_err(fail)?,
+        known => known,
+    };
+    let mut may_be_known = has_ended && exit_code.is_none();
+    if may_be_known {
+        may_be_known = children::may_be_recorded(arena, key).map_err(fail)?
+            || has_died && board.is_kept(arena).map_err(fail)?;
+    }
     Ok(Some(WorkerProcess {
         pid,
         has_died,
-        exit_code: children::recorded_exit(arena, key).map_err(fail)?,
-        may_be_known: has_ended && children::may_be_recorded(arena, key).map_err(fail)?,
+        exit_code,
+        may_be_known,
     }))
 }
 

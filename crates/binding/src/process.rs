@@ -184,7 +184,11 @@ pub struct Ended {
 #[napi]
 pub fn process_exit(env: &Env, key: f64) -> Result<Option<Ended>> {
     let isolate = isolate(env)?;
-    let exit = children::exit_of(isolate.arena, Key(key as u64)).map_err(fail)?;
+    let key = Key(key as u64);
+    let exit = children::exit_of(isolate.arena, key).map_err(fail)?;
+    if let Some(exit) = exit {
+        polyproc_pool::keeper::ended(&isolate.me, key, exit.status.code());
+    }
     Ok(exit.map(|exit| Ended {
         code: exit.status.code(),
         reason: exit

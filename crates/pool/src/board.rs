@@ -10,7 +10,8 @@
 //! +552   owner   name of the process that made the pool, which starts and ends its workers
 //! +560   wanted  1: it is to look whether more workers are wanted
 //! +568   armed   when it looks for deadlines next, in ms of the monotonic clock; 0: it does not
-//! +1024  log     the last 32 deaths, 32 bytes each: which one · worker's name · its process · its pid
+//! +1024  log     the last 32 deaths, 32 bytes each: which one · worker's name · its process · its end:
+//!                pid, bit 31 set once the exit code is known, which stands in bits 32-63
 //! ```
 //!
 //! All but `losses`, `wanted` and `armed`, which change by CAS, changes in the object's section. First waiter list: those who wait for the next epoch.
@@ -72,6 +73,25 @@ pub struct Death {
     pub process: u64,
     /// Its pid.
     pub pid: u32,
+    /// The exit code of the process, -N for signal N, once whoever keeps it has said so.
+    pub exit: Option<i32>,
+}
+
+const KNOWN: u64 = 1 << 31;
+
+impl Death {
+    fn end(self) -> u64 {
+        let exit = self.exit.map_or(0, |code| u64::from(code as u32) << 32 | KNOWN);
+        u64::from(self.pid) & (KNOWN - 1) | exit
+    }
+
+    fn ended(process: u64, end: u64) -> Self {
+        Self {
+            process,
+            pid: (end & (KNOWN - 1)) as u32,
+            exit: (end & KNOWN != 0).then_some((end >> 32) as i32),
+        }
+    }
 }
 
 impl Board {
@@ -428,7 +448,7 @@ impl Board {
             (entry, count),
             (entry + 8, dead.word()),
             (entry + 16, death.process),
-            (entry + 24, u64::from(death.pid)),
+            (entry + 24, death.end()),
             (self.body + DEATHS, count),
         ])
     }
@@ -439,6 +459,37 @@ impl Board {
     /// `Corrupt`.
     pub fn deaths(&self, arena: &Arena) -> Result<u64> {
         Ok(arena.map.word(self.body + DEATHS)?.load(Acquire))
+    }
+
+    /// Notes how a process ended whose worker has died, if that is not known.
+    pub(crate) fn note_exit(&self, arena: &Arena, me: &Member, process: u64, code: i32) -> Result<()> {
+        for k in 0..LOGGED {
+            let entry = self.body + LOG + k * ENTRY;
+            if arena.map.word(entry + 16)?.load(Acquire) != process {
+                continue;
+            }
+            let guard = arena.enter(me, self.section())?;
+            let death = Death::ended(process, arena.map.word(entry + 24)?.load(Acquire));
+            if arena.map.word(entry + 16)?.load(Acquire) == process && death.exit.is_none() {
+                let noted = Death {
+                    exit: Some(code),
+                    ..death
+                };
+                guard.commit(&[(entry + 24, noted.end())])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the process that made the pool, and keeps its workers, is alive.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn is_kept(&self, arena: &Arena) -> Result<bool> {
+        let owner = arena.map.word(self.body + OWNER)?.load(Acquire);
+        let slot = owner & 0xffff_ffff;
+        let state = process::state(arena, slot)?;
+        Ok(owner == process::name(slot, state.generation) && !process::is_dead(arena, slot))
     }
 
     /// Whether the worker in a process (by the process's name) has died, if that is not long ago.
@@ -462,13 +513,7 @@ impl Board {
             let count = deaths - back;
             let entry = self.body + LOG + count % LOGGED * ENTRY;
             let word = |offset| Ok::<_, Error>(arena.map.word(entry + offset)?.load(Acquire));
-            let (name, death) = (
-                Name::from_word(word(8)?),
-                Death {
-                    process: word(16)?,
-                    pid: word(24)? as u32,
-                },
-            );
+            let (name, death) = (Name::from_word(word(8)?), Death::ended(word(16)?, word(24)?));
             if name.map(Worker::of) == Some(worker) && word(0)? == count {
                 return Ok(Some(death));
             }
@@ -516,5 +561,6 @@ pub(crate) fn own(arena: &Arena) -> Result<Death> {
     Ok(Death {
         process,
         pid: state.pid,
+        exit: None,
     })
 }

@@ -59,6 +59,7 @@ impl Launch {
             entered: false,
             shown: false,
             killed: false,
+            exit: None,
         })
     }
 }
@@ -75,4 +76,6 @@ pub(crate) struct Hired {
     pub shown: bool,
     /// It was killed by whoever keeps it.
     pub killed: bool,
+    /// How it ended, once that is known.
+    pub exit: Option<i32>,
 }

@@ -75,8 +75,8 @@ struct State {
     serial: u64,
     /// Workers that are wanted at least, as long as they do not leave.
     desired: usize,
-    /// A worker has been lost: one more than is needed is kept.
-    spare: bool,
+    /// It is to be looked whether more are needed.
+    grows: bool,
     closed: bool,
 }
 
@@ -162,6 +162,7 @@ impl Keeper {
     /// `TableFull`, `OutOfMemory`, `State`: it cannot be started.
     pub fn start(&self, me: &Member) -> Result<Option<Started>> {
         let mut state = locked(&self.state);
+        self.note_exits(me, &mut state)?;
         let standing = self.board.workers(self.arena)?;
         if state.closed || self.live(&state, &standing) >= self.terms.processes {
             return Ok(None);
@@ -230,6 +231,7 @@ impl Keeper {
         if state.closed {
             return Ok(None);
         }
+        self.note_exits(me, &mut state)?;
         let standing = self.board.workers(self.arena)?;
         for hired in &mut state.hired {
             let name = hired.started.key.name();
@@ -244,17 +246,35 @@ impl Keeper {
         if self.board.is_broken(self.arena)? {
             return Ok(None);
         }
-        // If it was an idle one that was lost, one is too many.
-        let spare = usize::from(state.spare && idle == 0 && lost > 0);
-        let desired = (state.desired + spare).min(self.terms.processes);
-        while lost > 0 && self.live(&state, &standing) < desired {
+        if lost > 0 && idle == 0 {
+            // A spare. If it was an idle one that was lost, one is too many.
+            state.desired = (state.desired + 1).min(self.terms.processes);
+        }
+        // Both are tried again if a worker cannot be started now.
+        state.grows |= lost > 0 || left > 0 || wanted;
+        while self.live(&state, &standing) < state.desired {
             self.hire(me, &mut state)?;
         }
-        if lost > 0 || left > 0 || wanted {
+        if state.grows {
             self.grow(me, &mut state, &standing)?;
+            state.grows = false;
         }
         drop(state);
         self.end_the_late(me)
+    }
+
+    /// Says on the board how those ended that have died.
+    fn note_exits(&self, me: &Member, state: &mut State) -> Result<()> {
+        for hired in &mut state.hired {
+            let key = hired.started.key;
+            if hired.exit.is_none() {
+                hired.exit = exit_of(self.arena, key)?;
+            }
+            if let Some(code) = hired.exit {
+                self.board.note_exit(self.arena, me, key.name(), code)?;
+            }
+        }
+        Ok(())
     }
 
     fn idle(&self, state: &State, standing: &[Standing]) -> usize {
@@ -269,9 +289,12 @@ impl Keeper {
         let mut lost = 0;
         let mut left = 0;
         let mut kept = Vec::with_capacity(state.hired.len());
+        let seated = self.board.workers(self.arena)?;
         for hired in std::mem::take(&mut state.hired) {
             let key = hired.started.key;
-            if !has_ended(self.arena, key) {
+            // One that has a seat has not been recovered: whether it has died stands on the board only then.
+            let is_seated = seated.iter().any(|standing| standing.process == key.name());
+            if is_seated || !has_ended(self.arena, key) {
                 kept.push(hired);
                 continue;
             }
@@ -281,7 +304,7 @@ impl Keeper {
                     if hired.killed {
                         self.board.discount_loss(self.arena)?;
                     }
-                } else if hired.entered || children::recorded_exit(self.arena, key)? == Some(0) {
+                } else if hired.entered || hired.exit == Some(0) {
                     left += 1;
                 } else {
                     // It did not come so far as to enter.
@@ -294,7 +317,6 @@ impl Keeper {
             }
         }
         state.hired = kept;
-        state.spare |= lost > 0;
         // What has left is replaced when it is needed.
         state.desired = state.desired.saturating_sub(left);
         Ok((lost, left))
@@ -409,6 +431,29 @@ fn has_ended(arena: &Arena, key: Key) -> bool {
         Ok(exit) => exit.is_some(),
         // Somebody has taken note of its end.
         Err(_) => true,
+    }
+}
+
+/// How a child ended, if that is known: its place may be another's by now, and the table of children forgets.
+fn exit_of(arena: &Arena, key: Key) -> Result<Option<i32>> {
+    match children::exit_of(arena, key) {
+        Ok(Some(exit)) => Ok(Some(exit.status.code())),
+        Ok(None) => Ok(None),
+        Err(_) => children::recorded_exit(arena, key),
+    }
+}
+
+/// Somebody takes note of how a child ended, and makes it forgotten.
+pub fn ended(me: &Member, key: Key, code: i32) {
+    let keepers: Vec<_> = locked(&KEEPERS).iter().flatten().cloned().collect();
+    for keeper in keepers {
+        let mut state = locked(&keeper.state);
+        if let Some(hired) = state.hired.iter_mut().find(|hired| hired.started.key == key) {
+            hired.exit = Some(code);
+            // Else with the next look.
+            let _ = keeper.board.note_exit(keeper.arena, me, key.name(), code);
+            return;
+        }
     }
 }
 

@@ -57,6 +57,11 @@ impl Kind for BoardKind {
         Ok(())
     }
 
+    fn is_forsaken_first(&self) -> bool {
+        // A loss is counted before anybody else takes the task that the dead had in hand, and finishes another.
+        true
+    }
+
     fn forsake(&self, arena: &Arena, me: &Member, dead: Name, object: u64) -> Result<bool> {
         let handle = Handle {
             index: object,
@@ -87,6 +92,7 @@ impl Kind for BoardKind {
             let death = Death {
                 process: seat.word(PROCESS)?,
                 pid: seat.word(PID)? as u32,
+                exit: None,
             };
             writes.push((seat.at + WORKER, 0));
             writes.extend(board.log(arena, dead, death)?);
