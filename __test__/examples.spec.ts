@@ -107,3 +107,12 @@ test('recipe 10: each primitive keeps the order that it promises', async t => {
     'Event: parent: ready, set, child: go',
   ])
 })
+
+test('recipe 12: a pool maps, applies, and calls back', async t => {
+  t.deepEqual(await linesOf('12-pool'), [
+    `map: ${Array.from({ length: 100 }, (_, n) => n * n).join(' ')}`,
+    'apply: 1024',
+    'applyAsync: the callback got DONE',
+    'mapAsync: 1 2 3',
+  ])
+})

@@ -94,7 +94,7 @@ export class Core implements Patron, DeskListener {
       this.#ready = queues
       this.shared = JSON.parse(this.board.note().toString()) as Shared
       this.supervisor = null
-      this.desk = new Desk(this.board, this.#ready, call(() => native.queueCreate(QUEUE, 0, 0, null)), this)
+      this.desk = new Desk(this.board, this.#ready, call(() => native.queueCreate(QUEUE, 0, 0, null)), this, this.shared.kind === 'process')
       return
     }
     const settings = from as Settings
@@ -107,7 +107,7 @@ export class Core implements Patron, DeskListener {
     this.#levelsPiece = handle[2]!
     const handles = [...[...this.#ready, this.#owner].map(id => native.queueHandle(id) as unknown as Handle), handle as unknown as Handle]
     this.board = new Board({ handles, note: Buffer.from(JSON.stringify(this.shared)) })
-    this.desk = new Desk(this.board, this.#ready, this.#owner, this)
+    this.desk = new Desk(this.board, this.#ready, this.#owner, this, kind === 'process')
     const agency = kind === 'process'
       ? new ProcessAgency(`${name}-`, () => this.#keep(settings), () => { this.#leave() })
       : new ThreadAgency(serial => this.#hireThread(settings, serial))
@@ -381,7 +381,7 @@ export class Core implements Patron, DeskListener {
   }
 
   empty(): void {
-    if (this.#state !== 'open') this.#release()
+    if (this.#state !== 'open') this.release()
   }
 
   /** Workers and their work, as they are now. */
@@ -454,7 +454,7 @@ export class Core implements Patron, DeskListener {
   }
 
   /** Lets go of everything in this thread. */
-  #release(): void {
+  release(): void {
     if (this.#isOver) return
     this.#isOver = true
     this.supervisor?.attend(false)

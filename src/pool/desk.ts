@@ -24,8 +24,8 @@ const AREA = 16
 const TURN = 1
 /** The clock is looked at every so many outcomes. */
 const STRIDE = 16
-/** How long the exit code of a worker is waited for, in ms. */
-const EXIT_CODE = 1000
+/** How long the exit code of a worker is waited for, in ms: the kernel may be writing a core file. */
+const EXIT_CODE = 5000
 
 /** A task that is lost, and how its worker ended is not known yet. */
 interface Losing { readonly job: Job, readonly worker: number, readonly attempts: number, readonly since: number }
@@ -53,6 +53,8 @@ export class Desk {
   readonly #results: number
   readonly #line: Line
   readonly #listener: DeskListener
+  /** Workers have exit codes of their own. */
+  readonly #areProcesses: boolean
   readonly #jobs: (Job | null)[] = []
   readonly #incoming: Incoming[] = []
   readonly #tail: OutcomeTail = { ticket: 0, began: 0, run: 0, status: Status.Done, slot: 0 }
@@ -63,14 +65,17 @@ export class Desk {
   #reading = 0
   #isListening = false
   #isLastTurnOver = true
+  #isQuiet = false
+  #isLooking = false
   #sheet: Sheet | null = null
   #closed = false
 
   /** `results` is the id of a queue that nobody else takes from. */
-  constructor(board: Board, ready: readonly number[], results: number, listener: DeskListener) {
+  constructor(board: Board, ready: readonly number[], results: number, listener: DeskListener, areProcesses: boolean) {
     this.board = board
     this.#ready = ready
     this.#listener = listener
+    this.#areProcesses = areProcesses
     this.#results = results
     this.lane = board.lane(native.queueHandle(this.#results) as unknown as [number, number])
     this.#line = new Line(What.Getter, () => this.#id())
@@ -128,6 +133,7 @@ export class Desk {
     }
     if (job.level !== 0) this.#nudge()
     this.#pending += 1
+    this.#isQuiet = false
     if (!this.#isListening) this.#listen()
   }
 
@@ -147,10 +153,10 @@ export class Desk {
     this.#isListening = true
     this.#listener.busy(true)
     const attempt = (): true | typeof notYet => this.#turn() ? true : notYet
-    this.#line.stand<true>(attempt, Infinity, undefined, () => true).then(() => { this.#rest() }, () => { this.#rest() })
+    this.#line.stand<true>(attempt, Infinity, undefined, () => true).then(this.#rest, this.#rest)
   }
 
-  #rest(): void {
+  readonly #rest = (): void => {
     this.#isListening = false
     if (this.#closed) return
     if (this.#pending > 0) this.#listen()
@@ -159,15 +165,36 @@ export class Desk {
 
   /** Reads outcomes for a while; true once none is to come. */
   #turn(): boolean {
-    if (!this.#isLastTurnOver) return this.#pending === 0
+    if (!this.#isLastTurnOver) return false
     if (!this.drain(TURN)) {
       this.#isLastTurnOver = false
       setImmediate(() => {
         this.#isLastTurnOver = true
         this.#line.advance()
       })
+      return false
     }
-    return this.#pending === 0
+    return this.#isDone()
+  }
+
+  /** Nothing is under way, and has not been for a turn: whoever awaits a task often submits the next one at once. */
+  #isDone(): boolean {
+    if (this.#pending > 0) {
+      this.#isQuiet = false
+      return false
+    }
+    if (this.#isQuiet) return true
+    if (!this.#isLooking) {
+      this.#isLooking = true
+      setImmediate(this.#lookAgain)
+    }
+    return false
+  }
+
+  readonly #lookAgain = (): void => {
+    this.#isLooking = false
+    this.#isQuiet = this.#pending === 0
+    if (this.#isQuiet && this.#isListening) this.#line.advance()
   }
 
   /** Reads outcomes that are there, for at most so many ms; true when none is left. */
@@ -259,7 +286,9 @@ export class Desk {
     this.#losing = []
     for (const loss of losing) {
       const known = this.board.processOf(loss.worker)
-      if (known !== null && known.mayBeKnown && known.exitCode === undefined && performance.now() - loss.since < EXIT_CODE) {
+      // One that has died may not have ended yet.
+      const mayCome = known !== null && known.exitCode === undefined && (known.mayBeKnown || this.#areProcesses)
+      if (mayCome && performance.now() - loss.since < EXIT_CODE) {
         this.#losing.push(loss)
         continue
       }

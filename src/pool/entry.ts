@@ -26,7 +26,11 @@ async function work(boot: Arrived, serial: number, end: () => void): Promise<voi
       throw error
     }
   }
-  const worker = new Worker(core.board, core.queues, core.owner, core.levels, settings, end)
+  const worker = new Worker(core.board, core.queues, core.owner, core.levels, settings, () => {
+    // A thread's process goes on: what the thread holds would be held by that.
+    core.release()
+    end()
+  })
   core.worker = worker
   core.tell({ what: 'ready', worker: worker.number, pid: process.pid, serial })
   worker.start()

@@ -1,0 +1,3 @@
+import { runAsWorker } from 'synckit'
+
+runAsWorker(x => x * x)
