@@ -1,6 +1,6 @@
 /**
  * Maps over typed arrays. The results go straight into one piece of shared memory, which is the array that the caller gets.
- * The input is read where it lies if that is shared memory (`allocate`, or received in a message); else each chunk takes a
+ * The input is read where it lies if that is a piece of shared memory (`allocate`); else each chunk takes a
  * copy of its part along, and the worker reads that copy where it lies.
  */
 
