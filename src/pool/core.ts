@@ -234,6 +234,8 @@ export class Core implements Patron, DeskListener {
     const { timeout, signal } = task
     if (timeout !== Infinity) {
       const late = (): void => { this.stop(job, new TimeoutError(`the task did not end within ${timeout} ms`)) }
+      job.deadline = performance.now() + timeout
+      job.expire = late
       job.timer = setTimeout(late, Math.min(Math.max(0, timeout), 2 ** 31 - 1))
       // Should this event loop stand still then, the worker is ended all the same.
       if (this.shared.kind === 'process' && job.ticket !== 0) this.board.limit(this.desk.lane, job.ticket, Math.min(Math.max(0, Math.ceil(timeout)), 2 ** 32 - 1))

@@ -272,6 +272,11 @@ export class Desk {
 
   /** A task is lost: who waits for it is told once it is known how its worker ended. */
   #lose(job: Job, attempts: number): void {
+    if (performance.now() >= job.deadline) {
+      // Its worker was ended for it, and this is read before the timer has run.
+      job.expire?.()
+      return
+    }
     const worker = this.board.runnerOf(this.lane, job.ticket)
     this.#forget(job)
     this.#pending += 1

@@ -17,6 +17,10 @@ export abstract class Job {
   level = 0
   attempts = 1
 
+  /** When it is to be over, in ms of the process's clock, and what ends it then. */
+  deadline = Infinity
+  expire: (() => void) | null = null
+
   /** Ends its wait for a deadline and for a signal. */
   timer: NodeJS.Timeout | null = null
   unlisten: (() => void) | null = null

@@ -240,7 +240,10 @@ impl Keeper {
         let (lost, left) = self.bury(&mut state)?;
         let idle = self.idle(&state, &standing);
         let wanted = self.board.is_wanted(self.arena)?;
-        if self.board.losses(self.arena)? >= self.terms.most_losses {
+        // Of those that were killed from here it may have been counted already that they died, and not yet that they
+        // were to.
+        let excused = state.hired.iter().filter(|hired| hired.killed).count() as u64;
+        if self.board.losses(self.arena)?.saturating_sub(excused) >= self.terms.most_losses {
             self.board.give_up(self.arena, me)?;
         }
         if self.board.is_broken(self.arena)? {
