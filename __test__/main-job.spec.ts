@@ -144,7 +144,7 @@ test.serial('with a worker killed in mid-run it ends, says which files it lost, 
   process.kill(victim, 'SIGKILL')
   const { code, stdout, stderr } = await job.ended()
   t.is(code, 1, stdout + stderr)
-  t.regex(stdout, new RegExp(`^indexer-\\d \\(pid ${victim}\\) was killed by signal ${constants.signals.SIGKILL}$`, 'm'))
+  t.regex(stdout, new RegExp(`^worker ${victim} was killed by signal ${constants.signals.SIGKILL}$`, 'm'))
   const lost = linesAfter(stdout, 'lost')
   t.true(lost.length > 0, stdout)
   t.is(Number.parseInt(field(stdout, 'files lost').replaceAll(',', ''), 10), lost.length)
@@ -153,7 +153,7 @@ test.serial('with a worker killed in mid-run it ends, says which files it lost, 
   t.deepEqual(printedFacts(stdout.replace(/^files lost.*$/m, '')), factsOf(root, all.filter(path => !lost.includes(path))))
 })
 
-test.serial('with every worker killed it ends too, and all that was not reported is lost', async t => {
+test.serial('with every worker killed others take their place, and what those had in hand is lost', async t => {
   const root = large
   const job = index(root, '2')
   for (const worker of await workersOf(job)) process.kill(worker, 'SIGKILL')

@@ -1,12 +1,10 @@
-/** The job in two ways: by worker processes joined with queues, and by this process alone. */
+/** The job in two ways: by the workers of a pool, and by this process alone. */
 
-import { setImmediate, setTimeout } from 'node:timers/promises'
-import { Process, Queue } from 'polyproc'
-import { readBatch, type Report, type Tally } from './tally.js'
-import { handOut, walk, type Batch, type Walk } from './walk.js'
-
-/** By name: to find where a function stands takes as long as to read a hundred files, and the workers are waited for. */
-const worker = { module: new URL('worker.js', import.meta.url), export: 'work' }
+import { setImmediate } from 'node:timers/promises'
+import { Pool, WorkerLostError } from 'polyproc'
+import { readBatch, type Tally } from './tally.js'
+import { handOut, loadsOf, walk, type Walk } from './walk.js'
+import { work } from './worker.js'
 
 /** Told how the job goes on. */
 export interface Listener {
@@ -15,50 +13,34 @@ export interface Listener {
   /** So many bytes more are in the tally. */
   onProgress: (bytes: number) => void
 }
-/** A worker that did not end by itself. */
+/** A worker that did not end by itself, with files in hand. */
 export interface Casualty {
-  name: string
   pid: number
   /** Negative: killed by that signal. */
   exitCode: number
 }
-const SIGINT = 2
-/** Batches that lie ready for a worker while the walk goes on. */
-const BATCHES_AHEAD = 2
-
 /**
- * Indexes the directory with that many worker processes; ends when all of them have, however they end. What a killed
- * worker had reported is in the tally; the files of which it had not are `lost`.
+ * Indexes the directory with that many workers. A worker that is killed is replaced; the files that it had in hand are `lost`.
  *
- * @throws The error of the file system when the directory itself cannot be read.
+ * @throws The error of the file system when the directory itself cannot be read; what else a worker throws.
  */
 export async function runProcesses(root: string, workers: number, tally: Tally, { onWalk, onProgress }: Listener): Promise<{ lost: string[]; casualties: Casualty[] }> {
-  using todo = new Queue<Batch>()
-  using done = new Queue<Report>()
-  // Daemons: whatever becomes of this process, they do not outlive it. They boot while it walks.
-  const processes = Array.from({ length: workers }, (_, k) =>
-    new Process({ name: `indexer-${k + 1}`, target: worker, args: [root, todo, done], daemon: true }).start())
-  // They begin on what has been met; the rest is kept back until it is known which files are the large ones.
-  const rest: Batch[] = []
-  const found = walk(root, batch => {
-    if (todo.qsize() < workers * BATCHES_AHEAD) todo.putNowait(batch)
-    else rest.push(batch)
-  })
+  await using pool = new Pool({ processes: workers, name: 'indexer' })
+  // They boot while this process walks.
+  const ready = Promise.all(Array.from({ length: workers }, () => pool.apply(work, [{ root, batches: [] }])))
+  const found = walk(root)
   for (const path of found.unreadable) tally.found.unreadable.push(path)
   onWalk(found)
-  for (const batch of handOut(rest)) todo.putNowait(batch)
-  todo.shutdown()
-
-  const ended = Promise.all(processes.map(worker => worker.join())).then(() => { done.shutdown() })
-  for await (const report of done) {
-    tally.add(report)
-    onProgress(report.batches.reduce((sum, id) => sum + found.batches[id]!.bytes, 0))
+  const casualties: Casualty[] = []
+  const loads = loadsOf(handOut(found.batches), workers).map(batches => ({ root, batches }))
+  for await (const outcome of pool.imapUnordered(work, loads, { settled: true, chunkSize: 1, bufferSize: Infinity })) {
+    if (outcome.status === 'fulfilled') {
+      tally.add(outcome.value)
+      onProgress(outcome.value.batches.reduce((sum, id) => sum + found.batches[id]!.bytes, 0))
+    } else if (outcome.reason instanceof WorkerLostError) casualties.push(outcome.reason)
+    else throw outcome.reason
   }
-  await ended
-  const casualties = processes.filter(worker => worker.exitCode !== 0)
-    .map(worker => ({ name: worker.name, pid: worker.pid!, exitCode: worker.exitCode! }))
-  // Ctrl-C reaches the workers and this process alike: it is about to hear of it.
-  if (casualties.some(({ exitCode }) => exitCode === -SIGINT)) await setTimeout(100)
+  await ready
   return { lost: tally.missing(found.batches), casualties }
 }
 

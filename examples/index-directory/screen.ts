@@ -50,8 +50,8 @@ export function showTotals(tally: Tally): void {
 }
 
 export function showLost(lost: readonly string[], casualties: readonly Casualty[]): void {
-  for (const { name, pid, exitCode } of casualties) {
-    console.log(`${name} (pid ${pid}) ${exitCode < 0 ? `was killed by signal ${-exitCode}` : `ended with exit code ${exitCode}`}`)
+  for (const { pid, exitCode } of casualties) {
+    console.log(`worker ${pid} ${exitCode < 0 ? `was killed by signal ${-exitCode}` : `ended with exit code ${exitCode}`}`)
   }
   for (const path of lost) console.log(`lost            ${path}`)
   if (lost.length > 0) console.log(`files lost      ${number(lost.length)}: handed to a process that ended before it had reported them`)

@@ -39,17 +39,35 @@ export function handOut(batches: readonly Batch[]): Batch[] {
   return [...batches.filter(isLarge), ...batches.filter(batch => !isLarge(batch))]
 }
 
+const LOAD_BYTES = 8 * 1024 * 1024
+/** Loads for each worker, so that all of them end at the same time. */
+const LOADS = 16
+
 /**
- * Walks the directory, in order of name. An entry that cannot be looked at is told of and left out.
- *
- * @param onBatch Given every batch as soon as it is whole, so that work on it may begin while the walk goes on.
+ * Batches that are read and reported together: seldom enough for the words, most of which come again in every report, to cost
+ * little to merge.
  */
-export function walk(root: string, onBatch: (batch: Batch) => void = () => undefined): Walk {
+export function loadsOf(batches: readonly Batch[], workers: number): Batch[][] {
+  const most = Math.min(LOAD_BYTES, batches.reduce((sum, { bytes }) => sum + bytes, 0) / (workers * LOADS))
+  const loads: Batch[][] = []
+  let bytes = Infinity
+  for (const batch of batches) {
+    if (bytes + batch.bytes > most) {
+      loads.push([])
+      bytes = 0
+    }
+    loads.at(-1)!.push(batch)
+    bytes += batch.bytes
+  }
+  return loads
+}
+
+/** Walks the directory, in order of name. An entry that cannot be looked at is told of and left out. */
+export function walk(root: string): Walk {
   const found: Walk = { batches: [], files: 0, bytes: 0, unreadable: [] }
   let batch: Batch | null = null
   const add = (path: string, bytes: number): void => {
     if (batch === null || batch.paths.length >= BATCH_FILES || batch.bytes + bytes > BATCH_BYTES) {
-      if (batch !== null) onBatch(batch)
       batch = { id: found.batches.length, paths: [], bytes: 0 }
       found.batches.push(batch)
     }
@@ -82,7 +100,5 @@ export function walk(root: string, onBatch: (batch: Batch) => void = () => undef
     }
   }
   below('')
-  const last = found.batches.at(-1)
-  if (last !== undefined) onBatch(last)
   return found
 }

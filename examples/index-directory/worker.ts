@@ -1,31 +1,17 @@
-/** What each process does: takes batches until there are none, and reports twice a second. */
+/** What a worker does with some batches: reads their files, and says in one message what is in them. */
 
-import { ShutDown, type Queue } from 'polyproc'
 import { nothingFound, readBatch, reportOf, type Report } from './tally.js'
 import type { Batch } from './walk.js'
 
-/**
- * Often enough for the progress to be seen and for little to be lost with a process that is killed, seldom enough for
- * the words, most of which come again in every report, to cost little to merge.
- */
-const REPORT_MS = 500
+/** Batches that are reported together, and the directory that they are of. */
+export interface Load {
+  root: string
+  batches: Batch[]
+}
 
-/** Reads batches of files below `root` until `todo` is shut down and drained. */
-export function work(root: string, todo: Queue<Batch>, done: Queue<Report>): void {
-  let findings = nothingFound()
-  let reported = performance.now()
-  const send = (): void => {
-    if (findings.batches.length > 0) done.putSync(reportOf(findings))
-    findings = nothingFound()
-    reported = performance.now()
-  }
-  try {
-    for (;;) {
-      readBatch(root, todo.getSync(), findings)
-      if (performance.now() - reported >= REPORT_MS) send()
-    }
-  } catch (error) {
-    if (!(error instanceof ShutDown)) throw error
-    send()
-  }
+/** Reads the files of a load. */
+export function work({ root, batches }: Load): Report {
+  const findings = nothingFound()
+  for (const batch of batches) readBatch(root, batch, findings)
+  return reportOf(findings)
 }
