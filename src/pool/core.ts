@@ -5,7 +5,7 @@
  */
 
 import { encode, type Message } from '../codec/index.js'
-import { type BrokenPoolError, CancelledError, ClosedError, DeadlockError, Full, StateError, TimeoutError } from '../errors.js'
+import { BrokenPoolError, CancelledError, ClosedError, DeadlockError, Full, StateError, TimeoutError } from '../errors.js'
 import { handleOf, type Handle } from '../handles.js'
 import { surrender } from '../memory.js'
 import { putInto } from '../message.js'
@@ -306,6 +306,13 @@ export class Core implements Patron, DeskListener {
       if (this.#state === 'open') this.supervisor?.attend(false)
       else this.#endWorkers()
     })
+  }
+
+  refusal(): Error {
+    const { name } = this.shared
+    if (this.#broken !== null) return this.#broken()
+    // Its workers were given up a moment ago, which this thread has not been told yet.
+    return this.board.isBroken ? new BrokenPoolError(`the pool ${name} cannot work any more`) : new ClosedError(`the pool ${name} has ended`)
   }
 
   submitted(job: Job): void {

@@ -36,6 +36,8 @@ export interface DeskListener {
   busy(isBusy: boolean): void
   /** A task is about to be sent. */
   submitted(job: Job): void
+  /** Why nothing can be submitted any more. */
+  refusal(): Error
   /** News of a worker. */
   news(value: unknown): void
   /** A task is to be counted: it ended so, after that long. */
@@ -123,7 +125,7 @@ export class Desk {
       this.#jobs[ticket & ROW] = job
       this.#listener.submitted(job)
       const put = putInto(this.#ready[job.level]!, message)
-      if (put !== Put.Done) throw put === Put.ShutDown ? new ClosedError('the pool has ended') : new StateError('a queue of the pool is full')
+      if (put !== Put.Done) throw put === Put.ShutDown ? this.#listener.refusal() : new StateError('a queue of the pool is full')
     } catch (error) {
       this.#jobs[ticket & ROW] = null
       board.release(lane, ticket)
