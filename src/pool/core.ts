@@ -301,7 +301,7 @@ export class Core implements Patron, DeskListener {
   /** Nothing is under way: if that is still so after this turn, nothing is waited for any more. */
   #restLater(): void {
     setImmediate(() => {
-      if (this.desk.pending > 0 || this.#calls.size > 0 || this.#isResting && this.#state === 'open') return
+      if (this.#isOver || this.desk.pending > 0 || this.#calls.size > 0 || this.#isResting && this.#state === 'open') return
       this.#isResting = true
       if (this.#state === 'open') this.supervisor?.attend(false)
       else this.#endWorkers()
@@ -466,6 +466,8 @@ export class Core implements Patron, DeskListener {
   release(): void {
     if (this.#isOver) return
     this.#isOver = true
+    // Its queues' numbers may be another pool's from here on.
+    this.#state = 'ended'
     this.supervisor?.attend(false)
     this.desk.close()
     for (const queue of this.#ready) call(() => { native.queueClose(queue) })
