@@ -119,7 +119,10 @@ export class ImapCall implements ChunksListener, Call, AsyncIterableIterator<unk
     this.#bar?.update(this.#done, this.#chunks.total)
     // What nobody has taken yet is done all the same.
     if (this.#chunks.isOver) this.#core.end(this)
+    const taken = this.#taken
     this.#serve()
+    // Those who waited have made room.
+    if (taken !== this.#taken) this.#chunks.fill()
     if (this.#isLeft) this.#endIfStalled()
   }
 
