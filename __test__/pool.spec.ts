@@ -45,6 +45,16 @@ test.serial('POOL-01 apply gives what the function returns, awaited or blocking'
   })
 })
 
+test.serial('functions of the same text are told apart by what their names mean', async t => {
+  await using pool = new Pool(1)
+  const common = (): (x: number) => string => (x: number) => typeof performance.now + x
+  const own = (performance: { now: number }): (x: number) => string => (x: number) => typeof performance.now + x
+  for (let k = 0; k < 2; k += 1) {
+    t.is(await pool.apply(common(), [k]), `function${k}`)
+    t.is(await pool.apply(own({ now: k }), [k]), `number${k}`)
+  }
+})
+
 test.serial('POOL-02 map gives results in the order of the items', async t => {
   await eachKind(async pool => {
     t.deepEqual(await pool.map(square, range(10)), range(10).map(square))

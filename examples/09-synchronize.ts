@@ -19,9 +19,9 @@ const barrier = new Barrier(2)
 const lock = new Lock()
 const processes = [
   new Process({ target: together, args: [barrier, lock, 'first', 50] }),
-  new Process({ target: together, args: [barrier, lock, 'second', 450] }),
+  new Process({ target: together, args: [barrier, lock, 'second', 1050] }),
   new Process({ target: alone, args: ['third', 50] }),
-  new Process({ target: alone, args: ['fourth', 450] }),
+  new Process({ target: alone, args: ['fourth', 1050] }),
 ]
 for (const each of processes) each.start()
 for (const each of processes) await each.join()

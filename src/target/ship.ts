@@ -392,13 +392,12 @@ export function isSteady(fn: AnyFunction): boolean {
   return subject.isSettled && prototypeProperties(fn, subject.code.isClass) === undefined
 }
 
-/** Names that every program has, and that mean the same wherever they are not declared. */
-const COMMON: ReadonlySet<string> = new Set([
-  ...'Array ArrayBuffer Atomics BigInt BigInt64Array BigUint64Array Boolean DataView Date Error Float32Array Float64Array Infinity Int16Array'.split(' '),
-  ...'Int32Array Int8Array Intl JSON Map Math NaN Number Object Promise RangeError Reflect RegExp Set SharedArrayBuffer String Symbol'.split(' '),
-  ...'SyntaxError TypeError Uint16Array Uint32Array Uint8Array Uint8ClampedArray WeakMap WeakSet decodeURIComponent encodeURIComponent'.split(' '),
-  ...'isFinite isNaN parseFloat parseInt undefined globalThis Buffer console performance process setImmediate setTimeout clearTimeout'.split(' '),
-])
+/**
+ * Names of the language that no program gives to something of its own. Others are given: a `Map` of some library, the `setTimeout`
+ * of `node:timers/promises`, Node's own `process` as an import; of those the text says too little.
+ */
+const COMMON: ReadonlySet<string> = new Set(
+  'Array BigInt Infinity JSON Math NaN Number Object isFinite isNaN parseFloat parseInt undefined'.split(' '))
 
 /**
  * Whether the text of an arrow function says all about it: of what stands around it, it uses nothing. So another one of the
