@@ -39,9 +39,9 @@ export function handOut(batches: readonly Batch[]): Batch[] {
   return [...batches.filter(isLarge), ...batches.filter(batch => !isLarge(batch))]
 }
 
-const LOAD_BYTES = 8 * 1024 * 1024
+const LOAD_BYTES = 64 * 1024 * 1024
 /** Loads for each worker, so that all of them end at the same time. */
-const LOADS = 16
+const LOADS = 8
 
 /**
  * Batches that are read and reported together: seldom enough for the words, most of which come again in every report, to cost
