@@ -43,6 +43,8 @@ test.serial('PROC-15 another program: execPath', async t => {
   t.is(await answer(t, () => process.execPath, { execPath: process.execPath }), process.execPath)
   // A program in between that becomes Node: its pid is the child's all the same.
   t.true(await answer(t, () => process.execPath.endsWith('node'), { execPath: fixture('a node') }))
+  // One that closes what the parent passed on: the memory is found through the parent, the rest is done without.
+  t.true(await answer(t, () => process.execPath.endsWith('node'), { execPath: fixture('closes-descriptors') }))
 })
 
 test.serial('PROC-28 flags are inherited by children and grandchildren', async t => {

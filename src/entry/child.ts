@@ -1,7 +1,7 @@
 /**
  * The program that Node is told to run in a child. It loads the core as `require` would, but from what the engine made of it
- * when the first child ran: to compile the core anew takes a third of what a child needs beyond Node itself. Whatever is
- * amiss with that, it loads the core by `require`.
+ * when the first child ran: to compile the core anew takes a third of what a child needs beyond Node itself. Where that
+ * cannot be read, it loads the core by `require`.
  */
 
 import { readFileSync, readSync } from 'node:fs'
@@ -34,10 +34,20 @@ function compiled(): Buffer | undefined {
   return code.length > 0 && readSync(descriptor, code, 0, code.length, HEAD) === code.length ? code : undefined
 }
 
-function load(): { core: Core; script: Script | undefined } {
-  if (descriptor < 0) return { core: require(CORE) as Core, script: undefined }
+interface Loaded { core: Core; /** What later children may be spared, null where there is nothing to keep. */ script: Script | null }
+
+const plain = (): Loaded => ({ core: require(CORE) as Core, script: null })
+
+function load(): Loaded {
+  if (descriptor < 0) return plain()
+  let cachedData: Buffer | undefined
+  try {
+    cachedData = compiled()
+  } catch {
+    // Closed on the way, by a program that stands between the parent and this one.
+    return plain()
+  }
   const file = require.resolve(CORE)
-  const cachedData = compiled()
   // ASCII, as the bundler writes it: the quickest to read.
   const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(file, 'latin1')}\n})`
   const script = new Script(source, { filename: file, ...(cachedData === undefined ? {} : { cachedData }) })
@@ -53,13 +63,13 @@ function load(): { core: Core; script: Script | undefined } {
     throw error
   }
   module.loaded = true
-  return { core: module.exports as Core, script: cachedData === undefined ? script : undefined }
+  return { core: module.exports as Core, script: cachedData === undefined ? script : null }
 }
 
 const { core, script } = load()
 core.runChild()
 
-if (script !== undefined) {
+if (script !== null) {
   // Once what is needed at a start has been compiled; at its end, if that comes before.
   const keep = (): void => {
     clearTimeout(timer)
