@@ -101,11 +101,23 @@ pub struct Theme {
 }
 
 impl Theme {
+    /// Kills at all points of the operations, at two passages of each place at most: see [`kill_at_every_point`].
+    ///
+    /// # Panics
+    /// When a survivor finds fault with what a victim has left.
+    pub fn kill_at_every_point(&self, actor: &'static str, names: &[&str]) {
+        let mut round = 0;
+        kill_at_every_point(actor, names, 2, |stage, operation, mode, spot| {
+            round += 1;
+            self.run(stage, operation.name, round, mode, spot)
+        });
+    }
+
     /// One round: the victim runs and is killed at `spot` (`-`: it records), the survivors take stock.
     ///
     /// # Panics
     /// When an actor does not answer.
-    pub fn run(&self, stage: &mut Stage, name: &str, round: u64, mode: &str, spot: &str) -> Outcome {
+    fn run(&self, stage: &mut Stage, name: &str, round: u64, mode: &str, spot: &str) -> Outcome {
         let word = self.word;
         for survivor in &mut stage.survivors {
             assert_eq!(survivor.ask(&format!("{word} begin {round}")), "begun");

@@ -1,7 +1,7 @@
 //! Every write to shared memory in every operation of locks, semaphores, conditions, events and barriers: a
 //! real process is killed right before it and right after it, and those that are left go on.
 
-use polyproc_testkit::kill_points::{self, Theme};
+use polyproc_testkit::kill_points::Theme;
 use polyproc_testkit::sync_rounds::has_sleeper;
 use std::time::Duration;
 
@@ -18,42 +18,40 @@ const THEME: Theme = Theme {
     },
 };
 
-fn kill_at_every_point(names: &[&str]) {
-    let mut round = 0;
-    kill_points::kill_at_every_point(ACTOR, names, 2, |stage, operation, mode, spot| {
-        round += 1;
-        THEME.run(stage, operation.name, round, mode, spot)
-    });
-}
-
 #[test]
 fn locks() {
-    kill_at_every_point(&[
-        "sync-acquire",
-        "sync-release",
-        "sync-hand-over",
-        "sync-wait",
-        "sync-rlock",
-    ]);
+    THEME.kill_at_every_point(
+        ACTOR,
+        &[
+            "sync-acquire",
+            "sync-release",
+            "sync-hand-over",
+            "sync-wait",
+            "sync-rlock",
+        ],
+    );
 }
 
 #[test]
 fn semaphores() {
-    kill_at_every_point(&[
-        "sync-semaphore",
-        "sync-semaphore-wake",
-        "sync-bounded",
-        "sync-bounded-wake",
-        "sync-bounded-hand-over",
-    ]);
+    THEME.kill_at_every_point(
+        ACTOR,
+        &[
+            "sync-semaphore",
+            "sync-semaphore-wake",
+            "sync-bounded",
+            "sync-bounded-wake",
+            "sync-bounded-hand-over",
+        ],
+    );
 }
 
 #[test]
 fn conditions_and_events() {
-    kill_at_every_point(&["sync-condition-wait", "sync-notify", "sync-event"]);
+    THEME.kill_at_every_point(ACTOR, &["sync-condition-wait", "sync-notify", "sync-event"]);
 }
 
 #[test]
 fn barriers_and_all() {
-    kill_at_every_point(&["sync-barrier-last", "sync-barrier-first", "sync-create"]);
+    THEME.kill_at_every_point(ACTOR, &["sync-barrier-last", "sync-barrier-first", "sync-create"]);
 }
