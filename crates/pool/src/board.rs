@@ -5,16 +5,18 @@
 //! +512   epoch   counts what whoever waits for the board is to hear of
 //! +520   deaths  workers that ended without having left
 //! +528   broken  1: nobody replaces workers any more
-//! +536   losses  deaths since a task was settled last
+//! +536   stillborn: workers that ended without having come so far as to enter
 //! +544   kept    block with the handles that the board keeps alive, and a note of the pool's own; 0: none
 //! +552   owner   name of the process that made the pool, which starts and ends its workers
 //! +560   wanted  1: it is to look whether more workers are wanted
 //! +568   armed   when it looks for deadlines next, in ms of the monotonic clock; 0: it does not
+//! +576   forgiven: deaths and stillborn ones when a task was settled last, and those since that were wanted
 //! +1024  log     the last 32 deaths, 32 bytes each: which one · worker's name · its process · its end:
 //!                pid, bit 31 set once the exit code is known, which stands in bits 32-63
 //! ```
 //!
-//! All but `losses`, `wanted` and `armed`, which change by CAS, changes in the object's section. First waiter list: those who wait for the next epoch.
+//! All but `stillborn`, `forgiven`, `wanted` and `armed`, which change by CAS, changes in the object's section.
+//! First waiter list: those who wait for the next epoch.
 //! Seats are never given back before the board is destroyed; a seat is a member's while its words name it
 //! (see [`crate::seat`]).
 //!
@@ -43,11 +45,12 @@ const IN_TABLE: u64 = 64;
 const EPOCH: Offset = 512;
 const DEATHS: Offset = 520;
 const BROKEN: Offset = 528;
-const LOSSES: Offset = 536;
+const STILLBORN: Offset = 536;
 const KEPT: Offset = 544;
 const OWNER: Offset = 552;
 pub(crate) const WANTED: Offset = 560;
 pub(crate) const ARMED: Offset = 568;
+const FORGIVEN: Offset = 576;
 const LOG: Offset = 1024;
 const LOGGED: u64 = 32;
 const ENTRY: u64 = 32;
@@ -332,20 +335,33 @@ impl Board {
         Ok(arena.map.word(self.body + BROKEN)?.load(Acquire) != 0)
     }
 
-    /// Deaths since a task was settled last.
+    /// Losses since a task was settled last.
     ///
     /// # Errors
     /// `Corrupt`.
     pub fn losses(&self, arena: &Arena) -> Result<u64> {
-        Ok(arena.map.word(self.body + LOSSES)?.load(Relaxed))
+        let forgiven = arena.map.word(self.body + FORGIVEN)?.load(Relaxed);
+        Ok(self.lost(arena)?.saturating_sub(forgiven))
     }
 
-    /// A task was settled: deaths are counted from here.
+    /// Workers that were lost so far.
+    #[inline]
+    fn lost(&self, arena: &Arena) -> Result<u64> {
+        let stillborn = arena.map.word(self.body + STILLBORN)?.load(Relaxed);
+        Ok(self.deaths(arena)?.saturating_add(stillborn))
+    }
+
+    /// A task was settled: losses are counted from here.
     #[inline]
     pub(crate) fn forgive(&self, arena: &Arena) -> Result<()> {
-        let word = arena.map.word(self.body + LOSSES)?;
-        if word.load(Relaxed) != 0 {
-            word.store(0, Relaxed);
+        let lost = self.lost(arena)?;
+        let word = arena.map.word(self.body + FORGIVEN)?;
+        let mut seen = word.load(Relaxed);
+        // Somebody else may have seen more.
+        while seen < lost
+            && let Err(now) = word.cas(seen, lost)
+        {
+            seen = now;
         }
         Ok(())
     }
@@ -354,8 +370,8 @@ impl Board {
     ///
     /// # Errors
     /// `Corrupt`.
-    pub fn count_loss(&self, arena: &Arena) -> Result<()> {
-        let word = arena.map.word(self.body + LOSSES)?;
+    pub fn count_stillborn(&self, arena: &Arena) -> Result<()> {
+        let word = arena.map.word(self.body + STILLBORN)?;
         let mut seen = word.load(Relaxed);
         while let Err(now) = word.cas(seen, seen.saturating_add(1)) {
             seen = now;
@@ -363,11 +379,14 @@ impl Board {
         Ok(())
     }
 
-    /// The last death was no loss: it was wanted.
+    /// One death was no loss: it was wanted. Nothing when all are forgiven.
     pub(crate) fn discount_loss(&self, arena: &Arena) -> Result<()> {
-        let word = arena.map.word(self.body + LOSSES)?;
+        let lost = self.lost(arena)?;
+        let word = arena.map.word(self.body + FORGIVEN)?;
         let mut seen = word.load(Relaxed);
-        while let Err(now) = word.cas(seen, seen.saturating_sub(1)) {
+        while seen < lost
+            && let Err(now) = word.cas(seen, seen + 1)
+        {
             seen = now;
         }
         Ok(())

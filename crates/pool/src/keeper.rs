@@ -311,7 +311,7 @@ impl Keeper {
                     left += 1;
                 } else {
                     // It did not come so far as to enter.
-                    self.board.count_loss(self.arena)?;
+                    self.board.count_stillborn(self.arena)?;
                     lost += 1;
                 }
             }

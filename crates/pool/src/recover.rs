@@ -98,7 +98,6 @@ impl Kind for BoardKind {
             writes.extend(board.log(arena, dead, death)?);
         }
         if worked {
-            board.count_loss(arena)?;
             board.tell(arena, me, guard, &mut writes)?;
         } else if !writes.is_empty() {
             guard.commit(&writes)?;
