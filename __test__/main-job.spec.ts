@@ -190,20 +190,15 @@ test.serial('on a terminal a bar shows the progress, and Ctrl-C gives the cursor
   const [hidden, shown] = ['\x1b[?25l', '\x1b[?25h']
   await job.seen(/\x1b\[\?25l[^]*░/)
   t.true(job.stdout().includes(hidden))
-  const program = await new Promise<number>(resolve => {
-    const look = (): void => {
-      const [shell] = childrenOf(job.child.pid!)
-      const pid = shell === undefined ? undefined : childrenOf(shell).length > 1 ? shell : childrenOf(shell)[0] ?? shell
-      if (pid === undefined) setTimeout(look, 5)
-      else resolve(pid)
-    }
-    look()
-  })
-  const workers = childrenOf(program)
-  // As a terminal does: to all of the group in the foreground, which `script` made a session of.
-  process.kill(-program, 'SIGINT')
+  // The first process on a terminal leads its session and the group in its foreground: a shell, or the program that
+  // a shell has become. A terminal sends Ctrl-C to that group.
+  const [leader] = childrenOf(job.child.pid!)
+  t.truthy(leader)
+  const family = (pid: number): number[] => [pid, ...childrenOf(pid).flatMap(family)]
+  const all = family(leader!)
+  process.kill(-leader!, 'SIGINT')
   const { stdout } = await job.ended(5000)
   t.true(stdout.lastIndexOf(shown) > stdout.lastIndexOf(hidden), 'the cursor stays hidden')
   t.true(stdout.indexOf('interrupted; so far:') > stdout.lastIndexOf(shown), 'the totals stand over the bar')
-  t.false([program, ...workers].some(isRunning))
+  t.false(all.some(isRunning))
 })
