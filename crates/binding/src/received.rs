@@ -74,9 +74,21 @@ impl Drop for Lent {
     }
 }
 
-unsafe extern "C" fn finalize(_: sys::napi_env, _: *mut c_void, hint: *mut c_void) {
-    // SAFETY: the hint is the Arc that `show` leaked for this very buffer, given back once.
-    drop(unsafe { Arc::from_raw(hint.cast::<Lent>()) });
+thread_local! {
+    /// What the buffers that JavaScript of this thread sees lie in, by a number that is never used twice. Node may say of
+    /// a buffer that it could not make that it is gone, or may not: what is taken out here is let go of once.
+    static SHOWN: RefCell<HashMap<u64, Arc<Lent>>> = RefCell::default();
+    static LAST: Cell<u64> = const { Cell::new(0) };
+}
+
+unsafe extern "C" fn finalize(_: sys::napi_env, _: *mut c_void, number: *mut c_void) {
+    let_go(number.addr() as u64);
+}
+
+fn let_go(number: u64) {
+    // Taken out first: freeing it may come back here. A thread that has ended has let go of all.
+    let lent = SHOWN.try_with(|shown| shown.borrow_mut().remove(&number));
+    drop(lent);
 }
 
 /// Shows `len` bytes of a lent block as an ArrayBuffer, without a copy.
@@ -95,7 +107,9 @@ fn show<'a>(env: &Env, isolate: &Isolate, lent: &Arc<Lent>, at: u64, len: u64) -
             .map_err(fail)?
             .as_ptr()
             .cast::<c_void>();
-        let hint = Arc::into_raw(lent.clone()).cast_mut().cast::<c_void>();
+        let number = LAST.get() + 1;
+        LAST.set(number);
+        SHOWN.with(|shown| shown.borrow_mut().insert(number, lent.clone()));
         // SAFETY: the bytes stay mapped, and ours, until `finalize` gives the last piece back.
         let status = unsafe {
             sys::napi_create_external_arraybuffer(
@@ -103,13 +117,12 @@ fn show<'a>(env: &Env, isolate: &Isolate, lent: &Arc<Lent>, at: u64, len: u64) -
                 data,
                 len as usize,
                 Some(finalize),
-                hint,
+                ptr::without_provenance_mut(number as usize),
                 &raw mut value,
             )
         };
         if status != sys::Status::napi_ok {
-            // SAFETY: not taken over, so given back here.
-            drop(unsafe { Arc::from_raw(hint.cast_const().cast::<Lent>()) });
+            let_go(number);
             node(status, "napi_create_external_arraybuffer")?;
         }
     }
