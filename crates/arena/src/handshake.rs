@@ -3,14 +3,23 @@
 //! Each side writes, and then reads what the other writes, with a full barrier between: so at least one
 //! of the two sees the other.
 //!
+//! An isolate's `parked` is 0 while its event loop is awake, 1 while it sleeps, 2 while it watches: spins before it sleeps, and
+//! looks the moment it is dirty. Who is told by [`disturb`] that it does either need tell nobody else.
+//!
 //! - The waker publishes its change, by a SeqCst CAS, and asks [`anybody`]; the waiter enters the list,
 //!   calls [`entered`], and looks at the thing again.
-//! - The waker calls [`disturb`] or [`summon`], and rings if that says so; the isolate asks [`may_sleep`].
+//! - The waker calls [`disturb`] or [`summon`], and rings if that says so; the isolate asks [`may_sleep`], or says [`attends`]
+//!   before it takes note of being dirty.
 //!
 //! Apart from [`crate::wait`] so that the models run this very source.
 
-use crate::primitive::Ordering::SeqCst;
+use crate::primitive::Ordering::{Relaxed, SeqCst};
 use crate::primitive::{Flag, Word, fence};
+
+const AWAKE: u32 = 0;
+const PARKED: u32 = 1;
+/// See [`watches`].
+pub const WATCHING: u32 = 2;
 
 /// The waiter has entered a list, and looks at the thing again after this.
 #[inline]
@@ -27,30 +36,45 @@ pub fn anybody(head: &Word) -> bool {
     head.load(SeqCst) != 0
 }
 
-/// Tells an isolate to look. True when its event loop sleeps, or is about to.
+/// Tells an isolate to look. True when it is sure to do nothing else before: its event loop sleeps, is about to, or watches.
 #[inline]
 pub fn disturb(dirty: &Flag, parked: &Flag) -> bool {
-    // SYNC: pairs with `may_sleep`, which sets `parked` and then reads `dirty`.
+    // SYNC: pairs with `may_sleep`, which sets `parked` and then reads `dirty`, and with `attends`, after which `dirty` is read.
     dirty.store(1, SeqCst);
-    parked.load(SeqCst) == 1
+    parked.load(SeqCst) != AWAKE
 }
 
-/// The same, for one who is going to ring: of several only one is told so.
+/// Tells it to look, for one who is going to ring. True when it sleeps; of several only one is told so.
 #[inline]
 pub fn summon(dirty: &Flag, parked: &Flag) -> bool {
-    // SYNC: as in `disturb`.
+    // SYNC: as in `disturb`. One that watches, and parks in this moment, sees `dirty`.
     dirty.store(1, SeqCst);
-    parked.swap(0, SeqCst) == 1
+    parked.swap(AWAKE, SeqCst) == PARKED
 }
 
 /// The isolate's event loop is about to sleep. False when it must look first.
 #[inline]
 pub fn may_sleep(dirty: &Flag, parked: &Flag) -> bool {
     // SYNC: pairs with `disturb`, which sets `dirty` and then reads `parked`.
-    parked.swap(1, SeqCst);
+    parked.swap(PARKED, SeqCst);
     if dirty.load(SeqCst) == 0 {
         return true;
     }
-    parked.swap(0, SeqCst);
+    parked.swap(AWAKE, SeqCst);
     false
+}
+
+/// From now on the isolate does nothing but look whether it is dirty, until it says [`attends`] or asks [`may_sleep`].
+#[inline]
+pub fn watches(parked: &Flag) {
+    // SYNC: Relaxed: who sees it later rings in vain, or wakes somebody else besides.
+    parked.store(WATCHING, Relaxed);
+}
+
+/// The isolate is going to take note of being dirty, and to look.
+#[inline]
+pub fn attends(parked: &Flag) {
+    parked.store(AWAKE, Relaxed);
+    // SYNC: pairs with `disturb`: who reads `parked` as it was before this has set `dirty`, and that is seen after this.
+    fence(SeqCst);
 }

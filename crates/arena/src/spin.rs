@@ -169,6 +169,20 @@ pub fn until(
     outcome
 }
 
+/// True when somebody spins.
+///
+/// # Errors
+/// `Corrupt`.
+pub(crate) fn is_anybody(arena: &Arena) -> Result<bool> {
+    for k in 0..places() {
+        // SYNC: Relaxed: it only saves a look.
+        if arena.map.word(header::SPINNERS + k * 8)?.load(Relaxed) != 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn claim(arena: &Arena, me: &Member) -> Result<Option<u64>> {
     for k in 0..places() {
         let word = header::SPINNERS + k * 8;

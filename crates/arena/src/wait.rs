@@ -12,14 +12,15 @@
 //! State: waiting → woken (look, you have been chosen) or hinted (look at the end of your turn), and
 //! back to waiting by its owner before it looks. Lists are changed in the section of the thing.
 //!
-//! **A wake goes only to a sleeping thread or a parked isolate.** An isolate that runs JavaScript is
-//! marked dirty and looks for itself before it parks, so nothing is handed to a loop that is busy. Of
-//! each list at most one waiter is woken and has not looked yet; it wakes the next if it finds more.
+//! **A wake goes only to a sleeping thread, or an isolate that is parked or watches** (spins before it
+//! parks: it comes first, since nobody need be rung for it). An isolate that runs JavaScript is marked
+//! dirty and looks for itself before it parks, so nothing is handed to a loop that is busy. Of each list
+//! at most one waiter is woken and has not looked yet; it wakes the next if it finds more.
 //!
 //! The pairs that make a wake-up impossible to lose (each side writes, then reads what the other wrote,
 //! with a full barrier between):
 //! - waker: publish the change, read the list's head · waiter: enter the list, look at the thing again;
-//! - waker: set `dirty`, read `parked` · isolate: set `parked`, read `dirty`.
+//! - waker: set `dirty`, read `parked` · isolate: set `parked`, read `dirty`, also where it has watched.
 //!
 //! # What a crash leaves
 //! | killed | left | put right by |
@@ -43,6 +44,7 @@ use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::primitive::now;
 use crate::process;
 use crate::section::Liveness;
+use crate::spin;
 use polyproc_sys::futex;
 
 const OWNER: Offset = 0;
@@ -69,6 +71,8 @@ const CHOSEN: u32 = 3;
 const FIRST_BLOCK: u64 = 2048;
 /// A woken waiter that has not looked for so long, in ns, is passed over: its loop is busy after all.
 const UNSEEN: u64 = 1_000_000;
+/// So many of a list are looked at for one that watches.
+const FIRST: u32 = 16;
 /// No list is longer; a scribbled one must not be walked for ever.
 const LONGEST: u32 = 1 << 20;
 
@@ -439,21 +443,57 @@ impl Arena {
         if self.on_its_way(list)? {
             return Ok(());
         }
+        let Some(at) = self.choose(list)? else {
+            return Ok(());
+        };
+        guard.commit(&[(list.at + WOKEN, at)])?;
+        self.map.word(at + WOKEN_AT)?.store(now(), Relaxed);
+        let woken = self.call(at, CHOSEN)?;
+        guard.unlock();
+        self.notify(woken)
+    }
+
+    /// Whom of a list to wake: who watches, else the first that sleeps. In the section.
+    fn choose(&self, list: List) -> Result<Option<Offset>> {
+        if let Some(watching) = self.watcher(list)?
+            && self.is_asleep(watching)?
+        {
+            return Ok(Some(watching));
+        }
         let mut at = self.link(list.at + HEAD)?;
         for _ in 0..LONGEST {
-            if at == 0 {
-                return Ok(());
-            }
-            if self.is_asleep(at)? {
-                guard.commit(&[(list.at + WOKEN, at)])?;
-                self.map.word(at + WOKEN_AT)?.store(now(), Relaxed);
-                let woken = self.call(at, CHOSEN)?;
-                guard.unlock();
-                return self.notify(woken);
+            if at == 0 || self.is_asleep(at)? {
+                return Ok(Some(at).filter(|at| *at != 0));
             }
             at = self.link(at + NEXT)?;
         }
         Err(Error::Corrupt("a list of waiters has no end"))
+    }
+
+    /// One of the first of a list that watches. In the section.
+    fn watcher(&self, list: List) -> Result<Option<Offset>> {
+        if !spin::is_anybody(self)? {
+            return Ok(None);
+        }
+        let mut at = self.link(list.at + HEAD)?;
+        for _ in 0..FIRST {
+            if at == 0 {
+                break;
+            }
+            if self.map.flag(at + SLEEPER)?.load(Relaxed) == 1
+                && let Some(owner) = self.owner(at)?
+            {
+                // SYNC: Relaxed: what counts is what `disturb` sees.
+                let parked = self
+                    .map
+                    .flag(self.layout.member(owner.slot()) + member::PARKED)?;
+                if parked.load(Relaxed) == handshake::WATCHING {
+                    return Ok(Some(at));
+                }
+            }
+            at = self.link(at + NEXT)?;
+        }
+        Ok(None)
     }
 
     /// True when somebody of the list has been woken at most a moment ago and has not looked since: whoever
@@ -625,8 +665,8 @@ impl Arena {
         Ok(Name::from_word(self.map.word(record + OWNER)?.load(Acquire)))
     }
 
-    /// True when the record's owner sleeps and has not been woken. An isolate that is awake is marked
-    /// dirty in passing.
+    /// True when the record's owner sleeps or watches and has not been woken. An isolate that is awake is
+    /// marked dirty in passing.
     fn is_asleep(&self, record: Offset) -> Result<bool> {
         let Some(owner) = self.owner(record)? else {
             return Ok(false);
@@ -699,9 +739,19 @@ impl Arena {
     /// `Corrupt`.
     pub fn unpark(&self, me: &Member) -> Result<()> {
         let parked = self.map.flag(me.slot + member::PARKED)?;
-        if parked.load(Relaxed) == 1 {
-            parked.swap(0, SeqCst);
+        if parked.load(Relaxed) != 0 {
+            handshake::attends(parked);
         }
+        Ok(())
+    }
+
+    /// Says that from now on this isolate only looks whether it is dirty, until [`Arena::unpark`] or
+    /// [`Arena::park`].
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn watch_out(&self, me: &Member) -> Result<()> {
+        handshake::watches(self.map.flag(me.slot + member::PARKED)?);
         Ok(())
     }
 

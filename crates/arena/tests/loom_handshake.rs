@@ -1,4 +1,4 @@
-//! The two handshakes under loom: a wake-up is never lost.
+//! The handshakes under loom: a wake-up is never lost.
 #![cfg(loom)]
 
 use loom::sync::Arc;
@@ -43,6 +43,54 @@ fn parking(call: fn(&Flag, &Flag) -> bool) {
     });
 }
 
+/// The waker makes the isolate dirty, and leaves it at that if it watches; the isolate stops watching and looks.
+fn watching() {
+    run(0, move || {
+        let flags = Arc::new((Flag::new(0), Flag::new(handshake::WATCHING)));
+        let other = flags.clone();
+        let waker = thread::spawn(move || handshake::disturb(&other.0, &other.1));
+        let (dirty, parked) = &*flags;
+        handshake::attends(parked);
+        let looks = dirty.load(Relaxed) == 1;
+        let relied_on = waker.join().unwrap();
+        assert!(looks || !relied_on, "the loop does not look, and nobody else is called");
+    });
+}
+
+/// It stops watching because it goes to sleep.
+fn watched_in_vain() {
+    run(0, move || {
+        let flags = Arc::new((Flag::new(0), Flag::new(0)));
+        let other = flags.clone();
+        let waker = thread::spawn(move || {
+            let told = handshake::disturb(&other.0, &other.1);
+            (told, told && handshake::summon(&other.0, &other.1))
+        });
+        let (dirty, parked) = &*flags;
+        handshake::watches(parked);
+        let sleeps = handshake::may_sleep(dirty, parked);
+        let (told, rings) = waker.join().unwrap();
+        assert!(!sleeps || rings, "the loop sleeps and nobody rings");
+        assert!(told || dirty.load(SeqCst) == 1);
+    });
+}
+
+#[test]
+fn a_loop_that_watches_looks() {
+    watching();
+    watched_in_vain();
+}
+
+#[test]
+fn mutant_a_loop_that_watched_attends_out_of_order() {
+    expect_failure(SOURCE, ("pub fn attends", "fence(SeqCst)"), watching);
+}
+
+#[test]
+fn mutant_a_loop_that_watches_is_made_dirty_out_of_order() {
+    expect_failure(SOURCE, ("pub fn disturb", "dirty.store("), watching);
+}
+
 #[test]
 fn who_waits_is_called_or_sees_the_change() {
     entering();
@@ -80,7 +128,7 @@ fn mutant_parked_is_not_read_in_order() {
 
 #[test]
 fn mutant_parked_is_not_set_in_order() {
-    expect_failure(SOURCE, ("pub fn may_sleep", "parked.swap(1"), || {
+    expect_failure(SOURCE, ("pub fn may_sleep", "parked.swap(PARKED"), || {
         parking(handshake::disturb)
     });
 }

@@ -263,10 +263,14 @@ unsafe extern "C" fn on_prepare(handle: Handle) {
             // then it may sleep: so it parks in either case, and only spares itself the spinning.
             // SAFETY: the loop is running.
             let idle = unsafe { (uv.uv_backend_timeout)(uv_loop) } != 0;
-            let called = idle && spin::until(arena, me, spin::BUDGET, dirty).unwrap_or(false);
+            let called = idle && {
+                let _ = arena.watch_out(me);
+                spin::until(arena, me, spin::BUDGET, dirty).unwrap_or(false)
+            };
             if !called && arena.park(me).unwrap_or(true) {
                 return;
             }
+            let _ = arena.unpark(me);
         }
         look(&isolate);
         if clock::now() > turn_ends {

@@ -81,7 +81,8 @@ fn get_async(actor: &Actor<'_>, queue: &Queue) -> u64 {
                 break value;
             }
         }
-        // The prepare phase: about to sleep.
+        // The prepare phase: about to sleep, after a while of watching.
+        arena.watch_out(me).unwrap();
         if !arena.is_dirty(me).unwrap() && arena.park(me).unwrap() {
             actor.hear_bell();
         }
