@@ -7,7 +7,7 @@ import type { Runnable } from './functions.js'
 /** How the items of a chunk ended. */
 export interface ChunkOutcome {
   /** Results by place; what failed has a hole. */
-  readonly values: unknown[]
+  readonly values: ArrayLike<unknown>
   /** Place and error of what failed. */
   readonly errors: [number, unknown][]
 }
@@ -33,12 +33,44 @@ const STRIDE = 256
 
 const isThenable = (value: unknown): value is PromiseLike<unknown> => typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
 
-/** Runs a chunk; a promise where an item gave one. */
-export function runChunk(run: ChunkRun): ChunkOutcome | Promise<ChunkOutcome> {
-  return go(run, 0, { values: new Array<unknown>(0), errors: [] })
+/** An outcome that is added to. */
+interface Growing extends ChunkOutcome {
+  readonly values: unknown[]
 }
 
-function go(run: ChunkRun, from: number, outcome: ChunkOutcome): ChunkOutcome | Promise<ChunkOutcome> {
+/** Runs a chunk; a promise where an item gave one. */
+export function runChunk(run: ChunkRun): ChunkOutcome | Promise<ChunkOutcome> {
+  return run.items instanceof Float64Array && !run.areLists ? goNumbers(run, run.items) : go(run, 0, { values: [], errors: [] })
+}
+
+/** As {@link go}, from numbers to numbers; whatever else comes goes on there. */
+function goNumbers(run: ChunkRun, items: Float64Array): ChunkOutcome | Promise<ChunkOutcome> {
+  const { fn, words, cell } = run
+  const { length } = items
+  const results = new Float64Array(length)
+  const before = (place: number): Growing => ({ values: Array.from(results.subarray(0, place)), errors: [] })
+  for (let place = 0; place < length; place += 1) {
+    words[cell] = place
+    let result: unknown
+    try {
+      result = fn(items[place])
+    } catch (error) {
+      const outcome = before(place)
+      return failed(run, outcome, place, error) ? go(run, place + 1, outcome) : outcome
+    }
+    if (typeof result !== 'number') {
+      const outcome = before(place)
+      if (isThenable(result)) return later(run, place, result, outcome)
+      outcome.values[place] = result
+      return go(run, place + 1, outcome)
+    }
+    results[place] = result
+    if (place % STRIDE === STRIDE - 1 && run.isStopped()) return before(place + 1)
+  }
+  return { values: results, errors: [] }
+}
+
+function go(run: ChunkRun, from: number, outcome: Growing): ChunkOutcome | Promise<ChunkOutcome> {
   const { fn, items, areLists, words, cell } = run
   const { values } = outcome
   const { length } = items
@@ -59,14 +91,14 @@ function go(run: ChunkRun, from: number, outcome: ChunkOutcome): ChunkOutcome | 
 }
 
 /** Notes an error; false when that is the end of the chunk. */
-function failed(run: ChunkRun, { values, errors }: ChunkOutcome, place: number, error: unknown): boolean {
+function failed(run: ChunkRun, { values, errors }: Growing, place: number, error: unknown): boolean {
   errors.push([place, error])
   if (!run.isSettled) return false
   values.length = place + 1
   return true
 }
 
-async function later(run: ChunkRun, place: number, result: PromiseLike<unknown>, outcome: ChunkOutcome): Promise<ChunkOutcome> {
+async function later(run: ChunkRun, place: number, result: PromiseLike<unknown>, outcome: Growing): Promise<ChunkOutcome> {
   try {
     outcome.values[place] = await result
   } catch (error) {

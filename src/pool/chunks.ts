@@ -111,7 +111,7 @@ export class Chunks {
     const { length } = source
     const size = Math.min(room, this.#planner.next(length === undefined ? undefined : length - this.#read))
     if (typed !== null) return this.#took(null, Math.min(size, length! - this.#read))
-    let items: unknown[] | Promise<unknown[]>
+    let items: ArrayLike<unknown> | Promise<unknown[]>
     try {
       items = source.take(size)
     } catch (error) {
@@ -135,7 +135,7 @@ export class Chunks {
     return this.#took(items, items.length)
   }
 
-  #took(items: unknown[] | null, length: number): boolean {
+  #took(items: ArrayLike<unknown> | null, length: number): boolean {
     if (length === 0) {
       this.#isEnded = true
       this.#listener.changed()
@@ -195,7 +195,7 @@ export class Chunks {
 
   #partly(job: ChunkJob, { values, errors }: ChunkOutcome): void {
     const failed = new Map(errors)
-    for (const [k, value] of values.entries()) if (!failed.has(k) && k in values) this.#listener.results(job.at + k, [value])
+    for (const [k, value] of Array.from(values).entries()) if (!failed.has(k) && k in values) this.#listener.results(job.at + k, [value])
     for (const [k, error] of failed) this.#listener.failed(job.at + k, error)
   }
 
@@ -257,14 +257,14 @@ export class ChunkJob extends Job {
   readonly at: number
   readonly length: number
   /** Null for those of a typed array, which is there. */
-  readonly items: readonly unknown[] | null
+  readonly items: ArrayLike<unknown> | null
   /** Which time it is that its items are tried. */
   readonly tries: number
   cell = 0
   /** Nobody waits for it. */
   isDropped = false
 
-  constructor(of: Chunks, at: number, length: number, items: readonly unknown[] | null, tries = 1) {
+  constructor(of: Chunks, at: number, length: number, items: ArrayLike<unknown> | null, tries = 1) {
     super()
     this.#of = of
     this.at = at
@@ -275,7 +275,7 @@ export class ChunkJob extends Job {
 
   /** A part of it, to be sent by itself. */
   part(from: number, to: number, tries = this.tries): ChunkJob {
-    return new ChunkJob(this.#of, this.at + from, to - from, this.items?.slice(from, to) ?? null, tries)
+    return new ChunkJob(this.#of, this.at + from, to - from, this.items === null ? null : Array.prototype.slice.call(this.items, from, to), tries)
   }
 
   /** Its items one by one. */

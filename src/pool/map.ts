@@ -5,6 +5,7 @@
 import { CancelledError, TimeoutError } from '../errors.js'
 import { Chunks, type ChunksListener, type ChunksOptions } from './chunks.js'
 import type { Call, Core } from './core.js'
+import { join } from './numbers.js'
 import { ProgressBar } from './progress.js'
 import type { TypedArray } from './typed.js'
 
@@ -82,10 +83,9 @@ export class MapCall implements ChunksListener, Call {
   }
 
   #assemble(): unknown[] {
-    const all: unknown[] = []
-    for (const { values } of this.#parts.sort((a, b) => a.at - b.at)) for (let k = 0; k < values.length; k += 1) all.push(values[k])
+    const parts = this.#parts.sort((a, b) => a.at - b.at).map(part => part.values)
     this.#parts.length = 0
-    return all
+    return join(parts, this.#done)
   }
 
   /** Rejects now; what runs is asked to stop. */

@@ -5,15 +5,42 @@
 /** From so many on. */
 const LEAST = 8
 
-/** The numbers of an array as a Float64Array, if it holds nothing else; the array itself if it does. */
-export function encodeNumbers(items: readonly unknown[]): readonly unknown[] | Float64Array {
-  const { length } = items
-  if (length < LEAST || typeof items[0] !== 'number') return items
+/** The items from one place to before another as numbers; null where they are few, or something else is among them. */
+export function numbersIn(items: readonly unknown[], from: number, to: number): Float64Array | null {
+  const length = to - from
+  if (length < LEAST || typeof items[from] !== 'number') return null
   const numbers = new Float64Array(length)
   for (let k = 0; k < length; k += 1) {
-    const item = items[k]
-    if (typeof item !== 'number') return items
+    const item = items[from + k]
+    if (typeof item !== 'number') return null
     numbers[k] = item
   }
   return numbers
+}
+
+/** The numbers of an array as a Float64Array, if it holds nothing else; the array itself if it does. */
+export function encodeNumbers(items: ArrayLike<unknown>): ArrayLike<unknown> {
+  return Array.isArray(items) ? numbersIn(items, 0, items.length) ?? items : items
+}
+
+/** One array of all the values, in their order. `length` is how many they are. */
+export function join(parts: readonly ArrayLike<unknown>[], length: number): unknown[] {
+  if (length < LEAST || !parts.every(part => part instanceof Float64Array)) {
+    const all: unknown[] = []
+    for (const part of parts) for (let k = 0; k < part.length; k += 1) all.push(part[k])
+    return all
+  }
+  // An array of fractions has its numbers in itself: it neither grows nor changes its kind while it is filled.
+  const all = new Array<number>(length).fill(0.5)
+  let at = 0
+  for (const part of parts) {
+    fill(all, at, part)
+    at += part.length
+  }
+  return all
+}
+
+/** On its own: it sees these kinds of arrays, and no other. */
+function fill(all: number[], at: number, numbers: Float64Array): void {
+  for (let k = 0; k < numbers.length; k += 1) all[at + k] = numbers[k]!
 }

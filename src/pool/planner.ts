@@ -1,10 +1,13 @@
 /**
- * How many items go into a chunk: as many as take about a millisecond, found by measuring, and fewer towards the end, so that
+ * How many items go into a chunk: as many as take some milliseconds, found by measuring, and fewer towards the end, so that
  * all workers end at the same time.
  */
 
-/** What a chunk is to take, in ms: long against the ten microseconds that a message takes, short against what a person notices. */
-const AIM = 1
+/**
+ * What a chunk is to take, in ms: long against the tenth of one that it takes to wake who reads the outcome where all cores are
+ * busy, short against what a person notices.
+ */
+const AIM = 4
 const MOST = 2 ** 16
 /** From one chunk to the next the size grows at most so many times: a first measurement may be far off. */
 const GROWTH = 8

@@ -2,6 +2,8 @@
  * Where the items of a map come from: an array, anything that can be iterated, now or in time.
  */
 
+import { numbersIn } from './numbers.js'
+
 /** Items one after the other, in parts. */
 export interface Source {
   /** How many there are; undefined while that is not known. */
@@ -11,7 +13,7 @@ export interface Source {
    *
    * @throws What the iterator throws; items before that were given by an earlier call, or come with {@link InputError}.
    */
-  take(most: number): unknown[] | Promise<unknown[]>
+  take(most: number): ArrayLike<unknown> | Promise<unknown[]>
   /** No more is wanted: iterators are told. */
   close(): void
 }
@@ -31,8 +33,9 @@ class ArraySource implements Source {
     this.length = items.length
   }
 
-  take(most: number): unknown[] {
-    const part = this.#items.slice(this.#at, this.#at + most)
+  take(most: number): ArrayLike<unknown> {
+    const end = Math.min(this.#at + most, this.length)
+    const part = numbersIn(this.#items, this.#at, end) ?? this.#items.slice(this.#at, end)
     this.#at += part.length
     return part
   }

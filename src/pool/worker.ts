@@ -465,9 +465,9 @@ function sendable(value: unknown, status: Status, problem: unknown): [value: unk
   if (status === Status.Failed) return [plainError(value, problem), status]
   if (status === Status.Partly || Array.isArray(value)) {
     const { values, errors } = Array.isArray(value) ? { values: value as unknown[], errors: [] } : value as ChunkOutcome
-    const kept: ChunkOutcome = { values: [], errors: [] }
+    const kept: { values: unknown[], errors: [number, unknown][] } = { values: [], errors: [] }
     for (const [place, error] of errors) kept.errors.push([place, tried(error) === null ? error : plainError(error, problem)])
-    for (const [place, item] of values.entries()) {
+    for (const [place, item] of Array.from(values).entries()) {
       const refusal = tried(item)
       if (refusal === null) kept.values[place] = item
       else kept.errors.push([place, refusal])
