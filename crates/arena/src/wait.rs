@@ -484,9 +484,7 @@ impl Arena {
                 && let Some(owner) = self.owner(at)?
             {
                 // SYNC: Relaxed: what counts is what `disturb` sees.
-                let parked = self
-                    .map
-                    .flag(self.layout.member(owner.slot()) + member::PARKED)?;
+                let parked = self.map.flag(self.layout.member(owner.slot()) + member::PARKED)?;
                 if parked.load(Relaxed) == handshake::WATCHING {
                     return Ok(Some(at));
                 }

@@ -53,7 +53,10 @@ fn watching() {
         handshake::attends(parked);
         let looks = dirty.load(Relaxed) == 1;
         let relied_on = waker.join().unwrap();
-        assert!(looks || !relied_on, "the loop does not look, and nobody else is called");
+        assert!(
+            looks || !relied_on,
+            "the loop does not look, and nobody else is called"
+        );
     });
 }
 

@@ -17,6 +17,7 @@
 //!
 //! And [`scribble`] writes over a populated arena while its operations run.
 
+pub mod event_loop;
 pub mod explore;
 pub mod family;
 pub mod hands;

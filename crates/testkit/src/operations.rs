@@ -212,8 +212,7 @@ pub fn by_name(name: &str) -> Option<&'static Operation> {
 pub fn put(arena: &Arena, me: &Member, queue: &Queue, value: u64, shape: Shape) -> Result<Put> {
     let message;
     let bytes = value.to_le_bytes();
-    let mut long = vec![0_u8; if shape == Shape::Large { 200_000 } else { 200 }];
-    long[..8].copy_from_slice(&bytes);
+    let long = bytes.repeat(if shape == Shape::Large { 25_000 } else { 25 });
     let handles = match shape {
         Shape::Handle(handle) => vec![handle],
         _ => Vec::new(),
@@ -243,10 +242,10 @@ pub fn put(arena: &Arena, me: &Member, queue: &Queue, value: u64, shape: Shape) 
     Ok(outcome)
 }
 
-/// Takes the next value.
+/// Takes the next value, of which a message is full.
 ///
 /// # Errors
-/// `State` once the queue has been shut down; what the queue says.
+/// `State` once the queue has been shut down; `Corrupt` for part of a message; what the queue says.
 pub fn get(arena: &Arena, me: &Member, queue: &Queue) -> Result<Option<u64>> {
     let mut buffer = [0; INLINE];
     match queue.try_get(arena, me, &mut buffer)? {
@@ -259,9 +258,15 @@ pub fn get(arena: &Arena, me: &Member, queue: &Queue) -> Result<Option<u64>> {
         }
         Got::Message(received) => {
             let parts = envelope::open(arena, received.block, received.pins)?;
-            let mut bytes = [0; 8];
-            arena.map.copy_out(parts.message.0, &mut bytes)?;
+            let (at, len) = parts.message;
+            let mut long = vec![0; len as usize];
+            arena.map.copy_out(at, &mut long)?;
             arena.free(me, received.block)?;
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(long.get(..8).ok_or(Error::Corrupt("a message is cut short"))?);
+            if long.chunks(8).any(|part| part != bytes) {
+                return Err(Error::Corrupt("a message is made of two"));
+            }
             Ok(Some(u64::from_le_bytes(bytes)))
         }
     }

@@ -1,7 +1,10 @@
 //! What other actors do: recoverers, producers and consumers of a storm, and those who only hold memory.
 
+use crate::event_loop::EventLoop;
 use crate::operations::{self, Shape};
 use polyproc_arena::attach::{Family, Limits};
+use polyproc_arena::block_on::block_on;
+use polyproc_arena::wait::List;
 use polyproc_arena::{Arena, Error, Member, Result, member, process};
 use polyproc_channel::queue::{Put, Queue};
 use polyproc_sys::{clock, proc_info, signal};
@@ -33,6 +36,36 @@ fn log(path: &str) -> Result<std::fs::File> {
         .map_err(|error| Error::System("a log", error))
 }
 
+/// How the actors of a storm wait: half of them block, half have event loops.
+enum Waiting {
+    Blocks,
+    Turns(EventLoop),
+}
+
+impl Waiting {
+    fn of_this_process(arena: &Arena, me: &Member) -> Result<Self> {
+        Ok(if proc_info::pid().is_multiple_of(2) {
+            Self::Blocks
+        } else {
+            Self::Turns(EventLoop::new(arena, me)?)
+        })
+    }
+
+    fn wait(
+        &self,
+        arena: &Arena,
+        me: &Member,
+        list: List,
+        deadline: u64,
+        ready: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
+        match self {
+            Self::Blocks => block_on(arena, me, list, Some(deadline), None, ready, || false).map(drop),
+            Self::Turns(turns) => turns.wait(arena, me, list, deadline, ready),
+        }
+    }
+}
+
 /// Puts messages `pid << 32 | k` in all shapes, noting each before (`?`) and after (`+`) the put.
 ///
 /// # Errors
@@ -40,6 +73,7 @@ fn log(path: &str) -> Result<std::fs::File> {
 pub fn produce(arena: &Arena, me: &Member, name: &str, path: &str) -> Result<()> {
     let queue = Queue::create(arena, me, 256, Some(name))?;
     let mut file = log(path)?;
+    let waiting = Waiting::of_this_process(arena, me)?;
     let pid = u64::from(proc_info::pid());
     for k in 0.. {
         let value = pid << 32 | k;
@@ -61,7 +95,7 @@ pub fn produce(arena: &Arena, me: &Member, name: &str, path: &str) -> Result<()>
                 Put::Full => {}
             }
             let ready = || queue.is_writable(arena, me);
-            polyproc_arena::block_on::block_on(arena, me, queue.putters(arena), None, None, ready, || false)?;
+            waiting.wait(arena, me, queue.putters(arena), u64::MAX, ready)?;
         }
         note(&mut file, '+')?;
     }
@@ -75,6 +109,7 @@ pub fn produce(arena: &Arena, me: &Member, name: &str, path: &str) -> Result<()>
 pub fn consume(arena: &Arena, me: &Member, name: &str, path: &str) -> Result<()> {
     let queue = Queue::create(arena, me, 256, Some(name))?;
     let mut file = log(path)?;
+    let waiting = Waiting::of_this_process(arena, me)?;
     let mut note = |text: String| {
         file.write_all(text.as_bytes())
             .map_err(|error| Error::System("a log", error))
@@ -86,15 +121,7 @@ pub fn consume(arena: &Arena, me: &Member, name: &str, path: &str) -> Result<()>
             Ok(None) => {
                 let end = clock::now() + 200_000_000;
                 let ready = || queue.is_readable(arena);
-                polyproc_arena::block_on::block_on(
-                    arena,
-                    me,
-                    queue.getters(arena),
-                    Some(end),
-                    None,
-                    ready,
-                    || false,
-                )?;
+                waiting.wait(arena, me, queue.getters(arena), end, ready)?;
                 if clock::now() >= end && queue.is_readable(arena)? {
                     note(format!("!{}\n", queue.len(arena)?))?;
                 }

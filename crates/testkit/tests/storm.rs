@@ -1,4 +1,5 @@
-//! Producers and consumers in processes of their own, one of them killed every 20 ms and replaced.
+//! Producers and consumers in processes of their own, some that block and some with event loops, one of them killed every 20 ms
+//! and replaced.
 //!
 //! Every put that has returned is delivered exactly once, unless the consumer that took it was killed
 //! before it could note it; nobody sleeps while there is work; in the end the books balance.
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const ACTOR: &str = env!("CARGO_BIN_EXE_polyproc-actor");
-const EACH: usize = 3;
+const PRODUCERS: usize = 6;
+const CONSUMERS: usize = 4;
 const EVERY: Duration = Duration::from_millis(20);
 /// A process of the storm that gets nothing of two busy cores for this long is not asleep, only late.
 const LATE: usize = 3;
@@ -32,12 +34,12 @@ impl Storm {
     }
 
     fn role(place: usize) -> &'static str {
-        if place < EACH { "produce" } else { "consume" }
+        if place < PRODUCERS { "produce" } else { "consume" }
     }
 
     fn kill(&mut self, place: usize) {
         self.actors[place].kill();
-        self.killed_consumers += usize::from(place >= EACH);
+        self.killed_consumers += usize::from(place >= PRODUCERS);
         self.actors[place] = self.start(Self::role(place));
     }
 
@@ -94,7 +96,7 @@ fn storm(seconds: u64) {
         actors: Vec::new(),
         killed_consumers: 0,
     };
-    for place in 0..2 * EACH {
+    for place in 0..PRODUCERS + CONSUMERS {
         let actor = storm.start(Storm::role(place));
         storm.actors.push(actor);
     }
@@ -104,13 +106,13 @@ fn storm(seconds: u64) {
     while Instant::now() < end {
         std::thread::sleep(EVERY);
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        storm.kill((chance >> 33) as usize % (2 * EACH));
+        storm.kill((chance >> 33) as usize % (PRODUCERS + CONSUMERS));
         kills += 1;
         for actor in &mut storm.actors {
             assert!(actor.runs(), "one ended by itself: {:?}", actor.hear(PATIENCE));
         }
     }
-    for producer in &mut storm.actors[..EACH] {
+    for producer in &mut storm.actors[..PRODUCERS] {
         producer.kill();
     }
     // The consumers take what is left; they are done when they write no more.
@@ -123,7 +125,7 @@ fn storm(seconds: u64) {
         }
         before = now;
     }
-    for consumer in &mut storm.actors[EACH..] {
+    for consumer in &mut storm.actors[PRODUCERS..] {
         consumer.kill();
     }
     let settled = watcher.ask("settled 1 8000");
