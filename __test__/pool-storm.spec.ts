@@ -29,7 +29,7 @@ function killing(name: string, next: () => number): () => number {
 }
 
 for (const retries of [0, 50]) {
-  test.serial(`CFDEATH-20 a worker is killed every 100 ms: everything settles, ${retries === 0 ? 'and in time' : 'and with retries resolves'}`, async t => {
+  test.serial(`a worker is killed every 100 ms: everything settles, ${retries === 0 ? 'and in time' : 'and with retries resolves'}`, async t => {
     const seconds = isChaos ? 60 : 6
     const pool = new Pool({ processes: 4, stdio: 'ignore', name: `storm${retries}` })
     const next = random(retries + 1)
@@ -92,7 +92,7 @@ for (const retries of [0, 50]) {
   })
 }
 
-test.serial('CFSHUT-03 pools that are ended at any moment, from the main flow, a callback, a signal handler', async t => {
+test.serial('pools that are ended at any moment, from the main flow, a callback, a signal handler', async t => {
   const times = isChaos ? 1000 : 60
   const next = random(3)
   let longest = 0
