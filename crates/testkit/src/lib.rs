@@ -20,6 +20,7 @@
 pub mod event_loop;
 pub mod explore;
 pub mod family;
+pub mod guarded;
 pub mod hands;
 pub mod harness;
 pub mod herd;

@@ -8,6 +8,7 @@
 //! produce NAME LOG               puts numbered messages until it is killed, noting each
 //! consume NAME LOG               takes them, noting each
 //! alone BYTES                    takes as much shared memory as it gets, in a family of its own
+//! guard KIND FOLDER LOG          counts under a lock (see `guarded`)
 //! herd KIND N                    waits with N - 1 others until all may go (see `herd`)
 //! shepherd KIND N                lets them go
 //! hold BYTES PRIVATE             joins, touches memory, waits for a line, then ends as that says
@@ -27,7 +28,7 @@ use polyproc_sys::{proc_info, signal};
 use polyproc_testkit::family::kinds;
 use polyproc_testkit::operations::{self, Operation, Shape};
 use polyproc_testkit::points_run::{self, KILL, Spot};
-use polyproc_testkit::{herd, roles, survivor};
+use polyproc_testkit::{guarded, herd, roles, survivor};
 use std::ffi::CString;
 
 fn main() {
@@ -67,6 +68,10 @@ fn act(words: &[&str]) -> Result<()> {
         ["consume", name, log] => {
             let (arena, me) = join(None)?;
             roles::consume(arena, &me, name, log)
+        }
+        ["guard", kind, folder, log] => {
+            let (arena, me) = join(None)?;
+            guarded::guard(arena, &me, kind, folder.as_ref(), log)
         }
         ["herd", kind, most] => {
             let (arena, me) = join(None)?;
