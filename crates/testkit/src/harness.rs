@@ -1,6 +1,6 @@
 //! In the test: an arena that the test itself is no member of, and the actors that are.
 
-use crate::operations::{self, Beside, On, Operation};
+use crate::operations::{self, Beside, OWN, On, Operation};
 use crate::points_run::{KILL, Place, Spot};
 use polyproc_arena::attach::{Family, VARIABLE};
 use std::collections::BTreeMap;
@@ -480,6 +480,13 @@ impl Stage {
                     .ok_or_else(|| format!("a getter sleeps on after a put that was {answer}"))?;
                 return match (answer.as_str(), woken.as_str()) {
                     ("done", "8888") | ("shut", "shut") => Ok(Vec::new()),
+                    ("done", got) if values(got) == [OWN] => {
+                        // It had taken what the victim put, and not come to saying so.
+                        match first.ask("drain").as_str() {
+                            "8888" => Ok(vec![OWN]),
+                            rest => Err(format!("8888 was put, {rest:?} is there")),
+                        }
+                    }
                     _ => Err(format!("a put was {answer}, the getter got {woken}")),
                 };
             }
