@@ -46,6 +46,7 @@ pub(crate) struct Local {
     pub held: Mutex<HashMap<u64, u64>>,
     /// Table units known to be committed.
     pub committed: Vec<AtomicU64>,
+    pub pages: Mutex<crate::pages::Pages>,
     /// Unit at which the last search ended, per size class.
     pub cursors: [AtomicU64; crate::blocks::CLASSES],
     /// Name of the native thread.

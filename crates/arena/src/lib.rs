@@ -35,6 +35,8 @@ pub mod names;
 #[cfg(not(loom))]
 pub mod object;
 #[cfg(not(loom))]
+mod pages;
+#[cfg(not(loom))]
 pub mod process;
 #[cfg(not(loom))]
 pub mod recovery;

@@ -97,6 +97,30 @@ mod real {
         #[cfg_attr(feature = "points", track_caller)]
         #[inline]
         pub fn copy_in(&self, offset: Offset, bytes: &[u8]) -> Result<()> {
+            self.store(offset, bytes, |place| {
+                // SAFETY: the target is in range; it cannot overlap `bytes`, which is memory of this
+                // process alone. Another process may read at the same time: bytes are only bytes.
+                unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place.as_ptr(), bytes.len()) };
+            })
+        }
+
+        /// Copies `bytes` to `offset` by way of the descriptor that is mapped here: for pages that were never touched.
+        ///
+        /// # Errors
+        /// `Corrupt` when they do not fit inside the arena.
+        #[cfg_attr(feature = "points", track_caller)]
+        pub fn write_in(&self, fd: i32, offset: Offset, bytes: &[u8]) -> Result<()> {
+            self.store(offset, bytes, |place| {
+                let left = &bytes[polyproc_sys::memory::write_fresh(fd, offset, bytes)..];
+                let place = place.as_ptr().wrapping_add(bytes.len() - left.len());
+                // SAFETY: as in `copy_in`, for what the system did not write.
+                unsafe { std::ptr::copy_nonoverlapping(left.as_ptr(), place, left.len()) };
+            })
+        }
+
+        #[cfg_attr(feature = "points", track_caller)]
+        #[inline]
+        fn store(&self, offset: Offset, bytes: &[u8], how: impl FnOnce(NonNull<u8>)) -> Result<()> {
             let place = self.at(offset, bytes.len() as u64, 1)?;
             #[cfg(feature = "points")]
             crate::points::hit(
@@ -106,9 +130,7 @@ mod real {
                 place.as_ptr() as usize,
                 bytes.len(),
             );
-            // SAFETY: the target is in range; it cannot overlap `bytes`, which is memory of this
-            // process alone. Another process may read at the same time: bytes are only bytes.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place.as_ptr(), bytes.len()) };
+            how(place);
             #[cfg(feature = "points")]
             crate::points::hit(
                 std::panic::Location::caller(),

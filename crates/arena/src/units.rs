@@ -219,15 +219,16 @@ impl Arena {
 
     /// Commits `len` units from `first`. In the units section.
     fn commit_units(&self, first: u64, len: u64) -> Result<()> {
-        let mut missing = 0;
+        let mut fresh = Vec::new();
         for unit in first..first + len {
             if !unpack(self.map.word(self.layout.unit_word(unit))?.load(Relaxed)).1 {
-                missing += 1;
+                fresh.push(unit);
             }
         }
-        if missing == 0 {
+        if fresh.is_empty() {
             return Ok(());
         }
+        let missing = fresh.len() as u64;
         let limit = self.max_bytes();
         if self.committed_bytes().saturating_add(missing * UNIT) > limit {
             self.give_back(first, len)?;
@@ -239,6 +240,7 @@ impl Arena {
             polyproc_sys::memory::commit(fd, first * UNIT, len * UNIT)
                 .map_err(|_| self.no_memory(missing * UNIT))?;
         }
+        locked(&self.local.pages).committed(&fresh);
         for unit in first..first + len {
             let word = self.map.word(self.layout.unit_word(unit))?;
             let seen = word.load(Relaxed);

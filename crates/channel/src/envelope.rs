@@ -88,10 +88,10 @@ pub fn seal(
                 .word(at + 16 + k as u64 * 8)?
                 .store(buffer.len() as u64, Relaxed);
         }
-        arena.map.copy_in(at + header, message)?;
+        arena.copy_in(at + header, message)?;
         at = block + pad(table + header + message.len() as u64);
         for buffer in buffers {
-            arena.map.copy_in(at, buffer)?;
+            arena.copy_in(at, buffer)?;
             at += pad(buffer.len() as u64);
         }
         Ok(())
