@@ -115,6 +115,9 @@ impl Arena {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Layout;
+    use crate::map::Map;
+    use polyproc_sys::memory::{self, Mapping, Memfd};
 
     #[test]
     fn fresh_units_are_written_then_entered_then_copied_to() {
@@ -130,5 +133,28 @@ mod tests {
         assert_eq!(pages.way(70..73), Way::Write);
         assert_eq!(pages.way(70..72), Way::Copy);
         assert_eq!(pages.way(70..73), Way::Enter);
+    }
+
+    #[test]
+    fn the_same_bytes_arrive_by_every_way() {
+        const SIZE: u64 = 1 << 30;
+        let fd = Memfd::create("pages", SIZE).unwrap();
+        let mapping = Mapping::of(&fd, SIZE as usize).unwrap();
+        // SAFETY: the mapping outlives the arena.
+        let map = unsafe { Map::new(mapping.base(), SIZE) };
+        let arena = Arena::over(map, Layout::of(SIZE), 1, Some(fd.raw()), &[]);
+        let first = arena.layout.data / UNIT;
+        memory::commit(fd.raw(), first * UNIT, 4 * UNIT).unwrap();
+        locked(&arena.local.pages).committed(&[first, first + 1, first + 2, first + 3]);
+        // Neither begins nor ends with a page.
+        let at = first * UNIT + 48;
+        for seed in 0..3 {
+            let bytes: Vec<u8> = (0..3 * UNIT + 1234).map(|k| (k * 7 + seed) as u8).collect();
+            arena.copy_in(at, &bytes).unwrap();
+            let mut seen = vec![0; bytes.len()];
+            arena.map.copy_out(at, &mut seen).unwrap();
+            assert_eq!(seen, bytes);
+        }
+        assert!(arena.copy_in(SIZE - 10, &[0; 1 << 20]).is_err());
     }
 }
