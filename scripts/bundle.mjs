@@ -12,6 +12,10 @@ import { buildSync } from 'esbuild'
 const BUNDLE = 'polyproc.cjs'
 /** The program that Node is told to run in a child, which calls functions of one module of the bundle. */
 const PROGRAM = { module: 'entry/child', calls: 'child' }
+/** Through this one a program gets both files, from what the engine made of them before. */
+const GATE = { module: 'entry/core', core: 'core()', analysis: 'analysis()' }
+/** Files by themselves, which the bundle is not for. */
+const isEntry = module => module.startsWith('entry/')
 /** Under this name the bundle hands out everything; under its own, what {@link PROGRAM} calls. */
 const ALL = 'all'
 /** The program of a worker thread of a pool, which has the bundle compiled already: it calls one function of it. */
@@ -41,9 +45,9 @@ function inAscii(text) {
   return text.replace(/[\u0080-\uffff]/g, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** What a child runs. */
-function program(root) {
-  return buildSync({ ...common, format: 'cjs', absWorkingDir: root, entryPoints: [`src/${PROGRAM.module}.ts`] }).outputFiles[0].text
+/** A file of {@link isEntry}. */
+function program(root, module) {
+  return buildSync({ ...common, format: 'cjs', absWorkingDir: root, entryPoints: [`src/${module}.ts`], bundle: true }).outputFiles[0].text
 }
 
 /** The bundle with its exports made when they are asked for, but for some, which stand under a name of their own. */
@@ -67,7 +71,7 @@ ${direct.map(([name, exported]) => `  ${name}: ${local(exported)},\n`).join('')}
 /** Writes the JavaScript of dist/; the declarations beside it are the compiler's. */
 export function bundle(root) {
   const dist = join(root, 'dist')
-  const modules = readdirSync(join(root, 'src'), { recursive: true }).filter(file => /(?<!\.d)\.ts$/.test(file)).map(file => file.slice(0, -'.ts'.length)).filter(name => name !== PROGRAM.module).sort()
+  const modules = readdirSync(join(root, 'src'), { recursive: true }).filter(file => /(?<!\.d)\.ts$/.test(file)).map(file => file.slice(0, -'.ts'.length)).filter(name => !isEntry(name)).sort()
   const exports = exportsOf(root, modules)
   // Two modules may call different things by one name.
   const alias = (name, module) => `${module.replaceAll(/\W/g, '_')}__${name}`
@@ -80,7 +84,7 @@ export function bundle(root) {
     })
     return inAscii(withClassNames(text))
   }
-  const names = exports.get(LATER.module).map(name => `get ${name}() { return require("./${LATER.file}").${alias(name, LATER.module)} }`)
+  const names = exports.get(LATER.module).map(name => `get ${name}() { return require("./${GATE.module}.cjs").${GATE.analysis}.${alias(name, LATER.module)} }`)
   let late = 0
   const core = bundled(modules.filter(module => !LATER.is(module)), [LATER.import])
     .replace(/^var (import_\w+) = require\("\.\/analysis\.js"\);$/gm, (_, variable) => {
@@ -104,11 +108,13 @@ export function bundle(root) {
   for (const module of modules) {
     const names = exports.get(module).map(name => `  ${alias(name, module)}: ${name},\n`)
     // By require, so that it is the same instance under every loader.
-    write(`${module}.js`, LATER.is(module) ? LATER.file : BUNDLE, bundle => names.length === 0 ? 'export {}\n'
-      : `import { createRequire } from 'node:module'\n\nexport const {\n${names.join('')}} = createRequire(import.meta.url)('${bundle}')${LATER.is(module) ? '' : `.${ALL}`}\n`)
+    write(`${module}.js`, `${GATE.module}.cjs`, gate => names.length === 0 ? 'export {}\n'
+      : `import { createRequire } from 'node:module'\n\nexport const {\n${names.join('')}} = createRequire(import.meta.url)('${gate}').${LATER.is(module) ? GATE.analysis : `${GATE.core}.${ALL}`}\n`)
   }
-  write(`${PROGRAM.module}.cjs`, BUNDLE, () => program(root))
+  for (const { module } of [PROGRAM, GATE]) write(`${module}.cjs`, BUNDLE, () => program(root, module))
   write(THREAD.file, BUNDLE, bundle => `require('${bundle}').${ALL}.${alias(THREAD.starts, THREAD.module)}()\n`)
+  // Of other texts.
+  rmSync(join(dist, 'compiled'), { recursive: true, force: true })
   // Of modules that are no more.
   for (const file of readdirSync(dist, { recursive: true })) if (/\.c?js(\.map)?$/.test(file) && !written.has(file)) rmSync(join(dist, file))
 }

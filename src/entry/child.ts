@@ -4,10 +4,10 @@
  * cannot be read, it loads the core by `require`.
  */
 
-import { readFileSync, readSync } from 'node:fs'
-import { createRequire, Module } from 'node:module'
-import { dirname } from 'node:path'
-import { Script } from 'node:vm'
+import { readSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import type { Script } from 'node:vm'
+import { load } from './load.js'
 
 interface Core {
   runChild(): void
@@ -34,39 +34,24 @@ function compiled(): Buffer | undefined {
   return code.length > 0 && readSync(descriptor, code, 0, code.length, HEAD) === code.length ? code : undefined
 }
 
-interface Loaded { core: Core; /** What later children may be spared, null where there is nothing to keep. */ script: Script | null }
+interface Found { core: Core; /** What later children may be spared, null where there is nothing to keep. */ script: Script | null }
 
-const plain = (): Loaded => ({ core: require(CORE) as Core, script: null })
+const plain = (): Found => ({ core: require(CORE) as Core, script: null })
 
-function load(): Loaded {
+function find(): Found {
   if (descriptor < 0) return plain()
-  let cachedData: Buffer | undefined
+  let code: Buffer | undefined
   try {
-    cachedData = compiled()
+    code = compiled()
   } catch {
     // Closed on the way, by a program that stands between the parent and this one.
     return plain()
   }
-  const file = require.resolve(CORE)
-  // ASCII, as the bundler writes it: the quickest to read.
-  const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(file, 'latin1')}\n})`
-  const script = new Script(source, { filename: file, ...(cachedData === undefined ? {} : { cachedData }) })
-  const module = new Module(file) as Module & { paths: string[] }
-  module.filename = file
-  // Where `import 'polyproc'` finds it, so that there is one.
-  require.cache[file] = module
-  try {
-    const run = script.runInThisContext() as (...args: unknown[]) => void
-    run.call(module.exports, module.exports, createRequire(file), module, file, dirname(file))
-  } catch (error) {
-    Reflect.deleteProperty(require.cache, file)
-    throw error
-  }
-  module.loaded = true
-  return { core: module.exports as Core, script: cachedData === undefined ? script : null }
+  const { exports, script } = load(require.resolve(CORE), code)
+  return { core: exports as Core, script: code === undefined ? script : null }
 }
 
-const { core, script } = load()
+const { core, script } = find()
 core.runChild()
 
 if (script !== null) {
