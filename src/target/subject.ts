@@ -66,14 +66,16 @@ function readEntries(): void {
   // A worker thread has its own file there; loaders and test runners put the program's in its place.
   const main = process.argv[1]
   if (main === undefined || !isAbsolute(main)) return
-  for (const file of [main, realPathOf(main)]) entries.add(pathToFileURL(file).href)
+  entries.add(pathToFileURL(main).href)
+  const real = realPathOf(main)
+  if (real !== main) entries.add(pathToFileURL(real).href)
 }
 
 function realPathOf(file: string): string {
   // `node main` means main.js.
   for (const ending of ['', '.js', '.mjs', '.cjs', '.ts', '/index.js']) {
     try {
-      if (statSync(file + ending).isFile()) return realpathSync(file + ending)
+      if (statSync(file + ending).isFile()) return realpathSync.native(file + ending)
     } catch {
       // Not that one.
     }
