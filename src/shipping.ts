@@ -2,7 +2,7 @@
  * What the codec is taught for one message: shared objects, functions and classes, instances of classes.
  */
 
-import type { Extensions, FunctionDescription, FunctionExtension } from './codec/index.js'
+import type { Extensions, FunctionDescription, FunctionExtension, HandleExtension, InstanceExtension, MemoryExtension } from './codec/index.js'
 import { handleExtension, isShareable } from './handles.js'
 import { memoryExtension } from './memory.js'
 import { Arrival, describeNamed, instances, setIsHandle, Shipment } from './target/index.js'
@@ -35,7 +35,28 @@ class Functions implements FunctionExtension {
   }
 }
 
+/** What there is for one message; only functions need something of their own. */
+class OfMessage implements Extensions {
+  private functions: Functions | null = null
+
+  get handle(): HandleExtension {
+    return handleExtension
+  }
+
+  get fn(): FunctionExtension {
+    return this.functions ??= new Functions()
+  }
+
+  get instance(): InstanceExtension {
+    return instances
+  }
+
+  get memory(): MemoryExtension {
+    return memoryExtension
+  }
+}
+
 /** For one message, in either direction. */
 export function extensionsOf(): Extensions {
-  return { handle: handleExtension, fn: new Functions(), instance: instances, memory: memoryExtension }
+  return new OfMessage()
 }

@@ -8,7 +8,7 @@ import { decodeOther } from './decode-builtins.js'
 import type { Extensions } from './extensions.js'
 import { BufferEntry, Flag, Kind, MalformedError, Tag, viewTypes } from './format.js'
 import { makeResizable } from './buffers.js'
-import { makerOf, readShape, type ReadShape, type ShapeReader } from './shapes.js'
+import { guessShape, makerOf, readShape, type ReadShape, type ShapeReader } from './shapes.js'
 import { readLatin1, readUtf16 } from './strings.js'
 
 // The tags that most values have, as constants of the module: a compiler folds these, and not the properties of an object.
@@ -24,6 +24,9 @@ const nothing: readonly never[] = []
 const empty = Buffer.alloc(0)
 const noView = new DataView(new ArrayBuffer(0))
 
+/** Arrays of fractions by their length, up to the longest that is written with one tag. */
+const seeds: readonly (readonly number[])[] = Array.from({ length: 16 }, (_, length) => Array.from({ length }, () => 0.5))
+
 export class Decoder implements ShapeReader {
   extensions!: Extensions
   handles: readonly unknown[] = nothing
@@ -35,6 +38,8 @@ export class Decoder implements ShapeReader {
   private tracking = false
   private places: unknown[] = []
   private shapes: ReadShape[] = []
+  /** The shape that was defined last, in this message or one before. */
+  private lastShape: ReadShape | null = null
   private buffers: (ArrayBuffer | number)[] = []
   private starts: number[] = []
   /** Place and prototype for the next object, whose class came first; -1 for none. */
@@ -247,6 +252,7 @@ export class Decoder implements ShapeReader {
     // The length may be far more than the elements that are there, so nothing is made for it: the bytes end the loop.
     if (length > 0xffffffff) throw new MalformedError('an array is too long')
     const place = this.reserve()
+    if (length < seeds.length && this.areFractions(length)) return this.settle(place, this.readFractions(length))
     const array: unknown[] = []
     this.settle(place, array)
     for (let i = 0; i < length; i += 1) {
@@ -264,6 +270,23 @@ export class Decoder implements ShapeReader {
         break
       } else array.push(this.read())
     }
+    return array
+  }
+
+  /** Whether nothing but fractions follows, so many; false for none. */
+  private areFractions(length: number): boolean {
+    const { bytes, at } = this
+    if (at + length * 9 > this.end) return false
+    for (let i = 0; i < length; i += 1) if (bytes[at + i * 9] !== FLOAT64) return false
+    return length > 0
+  }
+
+  /** An array made in its size: one that grows has room for more than a dozen from the first element on. */
+  private readFractions(length: number): number[] {
+    const array = seeds[length]!.slice()
+    const { view, at } = this
+    for (let i = 0; i < length; i += 1) array[i] = view.getFloat64(at + i * 9 + 1, true)
+    this.at = at + length * 9
     return array
   }
 
@@ -300,7 +323,13 @@ export class Decoder implements ShapeReader {
     if (tag === Tag.Shape) return this.shapeAt(this.readVaruint())
     if (tag >= Tag.ShortShape && tag < Tag.Undefined) return this.shapeAt(tag - Tag.ShortShape)
     if (tag !== Tag.DefineShape) throw new MalformedError('properties are missing')
-    const shape = readShape(this.bytes, this.at, this.end)
+    const last = this.lastShape
+    let shape = last === null ? null : guessShape(last, this.bytes, this.view, this.at, this.end)
+    if (shape === null) {
+      shape = readShape(this.bytes, this.at, this.end)
+      if (last !== null) last.next = shape.slot
+    }
+    this.lastShape = shape
     this.at += shape.block.length
     this.shapes.push(shape)
     return shape

@@ -12,7 +12,7 @@ import type { Extensions, FunctionDescription, FunctionExtension } from './exten
 import { BLOB_BYTES, BufferEntry, Flag, Kind, Tag, viewTypes } from './format.js'
 import { adviceFor, Refusal } from './refusal.js'
 import { shrink } from './scratch.js'
-import { MAX_KEYS, sameKeys, shapeOf, type WriteShape } from './shapes.js'
+import { firstShape, fits, mayBeModule, MAX_KEYS, sameKeys, shapeOf, type WriteShape } from './shapes.js'
 import { isLatin1, LOOP_LIMIT } from './strings.js'
 import { Writer } from './writer.js'
 
@@ -21,13 +21,9 @@ const LINEAR = 12
 
 /** Counts messages, so that a shape knows whether its number is of this one. */
 let messages = 0
-const firstShape: WriteShape = { keys: [], block: null, message: 0, id: 0, next: null }
 const nothingMore: Extensions = {}
 const noBytes: readonly Uint8Array[] = []
 const noPieces: readonly ArrayBuffer[] = []
-
-/** What the modules of Node begin with that do not begin with a function: worker_threads, tls, constants. */
-const MODULE_STARTS: ReadonlySet<string> = new Set(['isMainThread', 'CLIENT_RENEG_LIMIT', 'RTLD_LAZY'])
 
 export class Encoder extends Writer {
   kind = 0
@@ -55,34 +51,35 @@ export class Encoder extends Writer {
   encode(value: unknown, extensions: Extensions): void {
     this.rewind()
     this.extensions = extensions
-    switch (typeof value) {
-      case 'number': {
-        const int = value | 0
-        if (int === value && (int !== 0 || 1 / value > 0)) {
-          this.view.setInt32(0, int, true)
-          this.bare(Kind.Int32, 4)
-        } else {
-          this.view.setFloat64(0, value, true)
-          this.bare(Kind.Float64, 8)
-        }
+    if (typeof value === 'object') {
+      if (value === null) {
+        this.bare(Kind.Null, 0)
         return
       }
-      case 'string': this.encodeString(value); return
-      case 'undefined': this.bare(Kind.Undefined, 0); return
-      case 'boolean': this.bare(value ? Kind.True : Kind.False, 0); return
-      case 'bigint':
-        if (BigInt.asIntN(64, value) !== value) break
-        this.view.setBigInt64(0, value, true)
-        this.bare(Kind.BigInt64, 8)
-        return
-      case 'object':
-        if (value === null) {
-          this.bare(Kind.Null, 0)
-          return
-        }
-        if ((ArrayBuffer.isView(value) || value instanceof ArrayBuffer) && this.encodeBytes(value)) return
-    }
+      if ((ArrayBuffer.isView(value) || value instanceof ArrayBuffer) && this.encodeBytes(value)) return
+    } else if (this.encodePrimitive(value)) return
     this.encodeGraph(value)
+  }
+
+  /** A value that is the whole message; false if it is of a kind that needs a tag. */
+  private encodePrimitive(value: unknown): boolean {
+    if (typeof value === 'number') {
+      const int = value | 0
+      if (int === value && (int !== 0 || 1 / value > 0)) {
+        this.view.setInt32(0, int, true)
+        this.bare(Kind.Int32, 4)
+      } else {
+        this.view.setFloat64(0, value, true)
+        this.bare(Kind.Float64, 8)
+      }
+    } else if (typeof value === 'string') this.encodeString(value)
+    else if (value === undefined) this.bare(Kind.Undefined, 0)
+    else if (typeof value === 'boolean') this.bare(value ? Kind.True : Kind.False, 0)
+    else if (typeof value === 'bigint' && BigInt.asIntN(64, value) === value) {
+      this.view.setBigInt64(0, value, true)
+      this.bare(Kind.BigInt64, 8)
+    } else return false
+    return true
   }
 
   /** Lets go of everything that the message held. */
@@ -164,23 +161,22 @@ export class Encoder extends Writer {
 
   /** Writes any value where the cursor is. */
   write(value: unknown): void {
-    this.reserve(0)
-    switch (typeof value) {
-      case 'number': this.writeNumber(value); return
-      case 'string': this.writeString(value); return
-      case 'boolean': this.bytes[this.at++] = value ? Tag.True : Tag.False; return
-      case 'undefined': this.bytes[this.at++] = Tag.Undefined; return
-      case 'bigint': this.writeBigInt(value); return
-      case 'object':
-        if (value === null) this.bytes[this.at++] = Tag.Null
-        else this.writeObject(value)
-        return
-      case 'function':
-        if (!this.writeReference(value)) this.writeFunction(value as (...args: never) => unknown)
-        return
-      case 'symbol':
-        throw new Refusal(value, adviceFor(value))
-    }
+    if (this.at > this.limit) this.reserve(0)
+    // Not a switch: only a comparison with a constant is compiled without making the name of the type.
+    if (typeof value === 'number') this.writeNumber(value)
+    else if (typeof value === 'string') this.writeString(value)
+    else if (typeof value === 'object') {
+      if (value === null) this.bytes[this.at++] = Tag.Null
+      else this.writeObject(value)
+    } else if (typeof value === 'boolean') this.bytes[this.at++] = value ? Tag.True : Tag.False
+    else if (value === undefined) this.bytes[this.at++] = Tag.Undefined
+    else this.writeRare(value)
+  }
+
+  private writeRare(value: unknown): void {
+    if (typeof value === 'bigint') this.writeBigInt(value)
+    else if (typeof value !== 'function') throw new Refusal(value, adviceFor(value))
+    else if (!this.writeReference(value)) this.writeFunction(value as (...args: never) => unknown)
   }
 
   private writeObject(value: object): void {
@@ -227,12 +223,45 @@ export class Encoder extends Writer {
 
   /** Own enumerable string-keyed properties, as structured clone takes them. */
   writeProperties(value: object): void {
+    const guess = this.lastShape.next
+    if (guess?.usual === true && fits(value, guess.keys)) this.writeGuessed(value, guess)
+    else this.writeUnknown(value)
+  }
+
+  /** Properties that were just found to be those of a shape. Each is read once, whatever getters do to the object meanwhile. */
+  private writeGuessed(value: object, shape: WriteShape): void {
+    const { keys } = shape
+    let i = 0
+    for (const key in value) {
+      if (key !== keys[i]) break
+      const item = (value as Record<string, unknown>)[key]
+      if (i === 0) {
+        if (typeof item === 'function' && this.writeNamed(value)) return
+        this.lastShape = shape
+        this.writeShape(shape, shape.words!)
+      }
+      i += 1
+      this.write(item)
+    }
+    if (i < keys.length) this.writeRest(value, shape, i)
+  }
+
+  /** The properties from one on that is not there any more, or not where it was. */
+  private writeRest(value: object, shape: WriteShape, from: number): void {
+    if (from === 0) {
+      this.lastShape = shape
+      this.writeShape(shape, shape.words!)
+    }
+    for (let i = from; i < shape.keys.length; i += 1) this.write((value as Record<string, unknown>)[shape.keys[i]!])
+  }
+
+  private writeUnknown(value: object): void {
     const keys = Object.keys(value)
     const first = keys.length > 0 ? (value as Record<string, unknown>)[keys[0]!] : undefined
     // Objects that every process has are told by what they look like, so that other objects are not looked up:
     // modules of Node begin with a function, or are long and begin in a way of their own; `Math` and its like show no
     // property but have a tag.
-    const mayBeNamed = keys.length > 0 ? typeof first === 'function' || (keys.length > 12 && MODULE_STARTS.has(keys[0]!)) : (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] !== undefined
+    const mayBeNamed = keys.length > 0 ? typeof first === 'function' || mayBeModule(keys) : (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] !== undefined
     if (mayBeNamed && this.writeNamed(value)) return
     this.writeFrom(first, value, keys)
   }
@@ -248,8 +277,8 @@ export class Encoder extends Writer {
       let shape = last.next
       if (shape === null || !sameKeys(shape, keys)) last.next = shape = shapeOf(keys)
       this.lastShape = shape
-      if (shape.block !== null) {
-        this.writeShape(shape, shape.block)
+      if (shape.words !== null) {
+        this.writeShape(shape, shape.words)
         const known = shape.keys
         if (known.length === 0) return
         this.write(first)
@@ -266,7 +295,7 @@ export class Encoder extends Writer {
     }
   }
 
-  private writeShape(shape: WriteShape, block: Uint8Array): void {
+  private writeShape(shape: WriteShape, words: Int32Array): void {
     if (shape.message === this.message) {
       if (shape.id < 16) this.bytes[this.at++] = Tag.ShortShape + shape.id
       else {
@@ -278,8 +307,7 @@ export class Encoder extends Writer {
     shape.message = this.message
     shape.id = this.shapes
     this.shapes += 1
-    this.bytes[this.at++] = Tag.DefineShape
-    this.copy(block)
+    this.writeWords(words, shape.size)
   }
 
   writeArray(value: readonly unknown[]): void {
@@ -295,7 +323,12 @@ export class Encoder extends Writer {
     }
     for (let i = 0; i < length; i += 1) {
       const item = value[i]
-      if (item === undefined && !Object.hasOwn(value, i)) {
+      // Fractions are written here, where they need not become objects on the heap to be passed on.
+      if (typeof item === 'number' && (item | 0) !== item) {
+        if (this.at > this.limit) this.reserve(0)
+        this.bytes[this.at++] = Tag.Float64
+        this.writeFloat64(item)
+      } else if (item === undefined && !Object.hasOwn(value, i)) {
         if (length - i > 64) {
           this.writeSparse(value, i, length)
           break

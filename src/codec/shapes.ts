@@ -16,8 +16,12 @@ const MAX_BLOCK = 1024
 /** A list of keys on the writing side. */
 export interface WriteShape {
   readonly keys: readonly string[]
-  /** Null if the block would be too long. */
-  readonly block: Uint8Array | null
+  /** What defines the shape in a message: its tag and its block, in words with zeros behind. Null if the block would be too long. */
+  readonly words: Int32Array | null
+  /** Bytes of the definition. */
+  readonly size: number
+  /** Whether an object of the shape can be written without looking at what else it might be. */
+  readonly usual: boolean
   /** The message that gave it the number `id`. */
   message: number
   id: number
@@ -42,12 +46,14 @@ const newNode = (): Node => {
 }
 let root = newNode()
 
-function blockOf(keys: readonly string[]): Uint8Array | null {
-  let size = 3
+/** The definition of a shape: tag and key block. */
+function definitionOf(keys: readonly string[]): Buffer | null {
+  let size = 4
   for (const key of keys) size += 3 + key.length * 2
   if (size > MAX_BLOCK) return null
   const block = Buffer.alloc(size)
-  let at = 3
+  block[0] = Tag.DefineShape
+  let at = 4
   for (const key of keys) {
     if (isLatin1(key)) {
       if (key.length < 32) block[at++] = Tag.ShortString + key.length
@@ -64,10 +70,37 @@ function blockOf(keys: readonly string[]): Uint8Array | null {
       at += block.write(key, at, 'utf16le')
     }
   }
-  block.writeUInt16LE(at - 2, 0)
-  block[2] = keys.length
-  return new Uint8Array(block.subarray(0, at))
+  block.writeUInt16LE(at - 3, 1)
+  block[3] = keys.length
+  return block.subarray(0, at)
 }
+
+/** Bytes in little endian words, with zeros behind. */
+function wordsOf(bytes: Buffer): Int32Array {
+  const padded = Buffer.concat([bytes, Buffer.alloc(3)])
+  return Int32Array.from({ length: Math.ceil(bytes.length / 4) }, (_, i) => padded.readInt32LE(i * 4))
+}
+
+/** What the modules of Node begin with that do not begin with a function: worker_threads, tls, constants. */
+const MODULE_STARTS: ReadonlySet<string> = new Set(['isMainThread', 'CLIENT_RENEG_LIMIT', 'RTLD_LAZY'])
+
+/** Whether an object with these keys may be one that every process has, going by the keys alone. */
+export function mayBeModule(keys: readonly string[]): boolean {
+  return keys.length > 12 && MODULE_STARTS.has(keys[0]!)
+}
+
+function newShape(keys: readonly string[]): WriteShape {
+  const definition = definitionOf(keys)
+  return {
+    keys, size: definition?.length ?? 0,
+    words: definition === null ? null : wordsOf(definition),
+    usual: definition !== null && keys.length > 0 && !mayBeModule(keys),
+    message: 0, id: 0, next: null,
+  }
+}
+
+/** Before the first shape that there is. */
+export const firstShape: WriteShape = newShape([])
 
 /** The shape with exactly these keys in this order. At most {@link MAX_KEYS}. */
 export function shapeOf(keys: readonly string[]): WriteShape {
@@ -90,7 +123,24 @@ export function shapeOf(keys: readonly string[]): WriteShape {
     node.last = child
     node = child
   }
-  return (node.shape ??= { keys, block: blockOf(keys), message: 0, id: 0, next: null })
+  return (node.shape ??= newShape(keys))
+}
+
+// Not Object.hasOwn: inside a loop over an object the engine drops a call of this one.
+// eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with a receiver
+const { hasOwnProperty } = Object.prototype
+
+/**
+ * Whether these are the object's own enumerable keys in their order. A loop over an object is the one form in which the
+ * engine remembers for a class of objects where its properties lie: a list of its keys costs more, and so does reading by them.
+ */
+export function fits(value: object, keys: readonly string[]): boolean {
+  let i = 0
+  for (const key in value) {
+    if (key !== keys[i] || !hasOwnProperty.call(value, key)) return false
+    i += 1
+  }
+  return i === keys.length
 }
 
 /** Whether the shape has exactly these keys. */
@@ -105,6 +155,12 @@ export function sameKeys(shape: WriteShape, keys: readonly string[]): boolean {
 export interface ReadShape {
   readonly keys: readonly string[]
   readonly block: Uint8Array
+  /** The block without the last few bytes that fill no word. */
+  readonly words: Int32Array
+  /** Its place among the shapes that are known. */
+  readonly slot: number
+  /** The place of the shape that was read after this one the last time: mostly the right guess. */
+  next: number
   /** How often it was read; from {@link WORTH_COMPILING} on, `make` is compiled. */
   uses: number
   make: Maker | null
@@ -147,6 +203,19 @@ export function makerOf(shape: ReadShape): Maker | null {
 const KNOWN = 512
 const known: (ReadShape | undefined)[] = new Array<ReadShape | undefined>(KNOWN).fill(undefined)
 
+/** The shape that mostly comes after that one, if it is what starts at `start` and ends before `end`. */
+export function guessShape(after: ReadShape, bytes: Buffer, view: DataView, start: number, end: number): ReadShape | null {
+  const guess = known[after.next]
+  if (guess === undefined) return null
+  const { block, words } = guess
+  const { length } = block
+  if (start + length > end) return null
+  let i = 0
+  for (; i < words.length; i += 1) if (view.getInt32(start + i * 4, true) !== words[i]) return null
+  for (i *= 4; i < length; i += 1) if (bytes[start + i] !== block[i]) return null
+  return guess
+}
+
 /** Reads a key block that starts at `start` and ends before `end`; its length is that of `block`. */
 export function readShape(bytes: Buffer, start: number, end: number): ReadShape {
   const length = 2 + (bytes[start]! | (bytes[start + 1]! << 8))
@@ -161,10 +230,10 @@ export function readShape(bytes: Buffer, start: number, end: number): ReadShape 
     while (i < length && block[i] === bytes[start + i]) i += 1
     if (i === length) return guess
   }
-  return (known[slot] = parse(bytes, start, start + length))
+  return (known[slot] = parse(bytes, start, start + length, slot))
 }
 
-function parse(bytes: Buffer, start: number, end: number): ReadShape {
+function parse(bytes: Buffer, start: number, end: number, slot: number): ReadShape {
   const keys: string[] = []
   let at = start + 3
   for (let count = bytes[start + 2]!; count > 0; count -= 1) {
@@ -182,5 +251,6 @@ function parse(bytes: Buffer, start: number, end: number): ReadShape {
     at += size
   }
   if (at !== end) throw new MalformedError('a key block is too long')
-  return { keys, block: new Uint8Array(bytes.subarray(start, end)), uses: 0, make: null }
+  const block = Buffer.from(bytes.subarray(start, end))
+  return { keys, block: new Uint8Array(block), words: wordsOf(block).subarray(0, block.length >> 2), slot, next: slot, uses: 0, make: null }
 }

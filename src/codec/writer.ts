@@ -15,7 +15,8 @@ export class Writer {
   bytes: Buffer
   view: DataView
   protected at = 0
-  private limit = 0
+  /** A small write that begins here or before needs no check. */
+  protected limit = 0
 
   constructor(depth: number) {
     this.memory = areaAt(depth)
@@ -57,14 +58,12 @@ export class Writer {
       else if (int >= -128 && int < 128) {
         this.bytes[this.at++] = Tag.Int8
         this.bytes[this.at++] = int
-      } else if (int >= -32768 && int < 32768) {
-        this.bytes[this.at++] = Tag.Int16
-        this.view.setInt16(this.at, int, true)
-        this.at += 2
       } else {
-        this.bytes[this.at++] = Tag.Int32
-        this.view.setInt32(this.at, int, true)
-        this.at += 4
+        // In one way for both, so that the first number that takes four bytes does not undo what was compiled.
+        const isShort = (int << 16) >> 16 === int
+        this.bytes[this.at] = isShort ? Tag.Int16 : Tag.Int32
+        this.view.setInt32(this.at + 1, int, true)
+        this.at += isShort ? 3 : 5
       }
       return
     }
@@ -139,6 +138,14 @@ export class Writer {
   protected writeFloat64(value: number): void {
     this.view.setFloat64(this.at, value, true)
     this.at += 8
+  }
+
+  /** So many bytes, given in words. */
+  protected writeWords(words: Int32Array, size: number): void {
+    this.reserve(size)
+    const { view, at } = this
+    for (let i = 0; i < words.length; i += 1) view.setInt32(at + i * 4, words[i]!, true)
+    this.at = at + size
   }
 
   protected copy(bytes: Uint8Array): void {

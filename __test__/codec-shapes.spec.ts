@@ -1,0 +1,140 @@
+/**
+ * Objects of shapes that come again: the codec guesses what the next object looks like, and must be right about every
+ * object that only seems to be like the one before.
+ */
+
+import assert from 'node:assert'
+import test from 'ava'
+import { copy, fromBytes, toBytes } from './helpers/codec.js'
+import { makeValues, random } from './helpers/random.js'
+
+const plain = (): Record<string, unknown> => ({ id: 1, name: 'some name', v: [1.5, 2.5] })
+/** Makes the next message begin with an object of the same keys as `value`, as far as the codec can guess. */
+const expect = (value: unknown): void => { for (let i = 0; i < 20; i += 1) copy(value) }
+
+test('values at random arrive the same when their shapes are expected and when they are not', t => {
+  const make = makeValues(random(4))
+  const before = plain()
+  for (let i = 0; i < 1000; i += 1) {
+    const value = make()
+    const theirs = structuredClone(value)
+    // After another object nobody guesses; the second time everybody does.
+    copy(before)
+    const first = copy(value)
+    const second = copy([value, value]) as unknown[]
+    try {
+      assert.deepStrictEqual(first, theirs)
+      assert.deepStrictEqual(second[1], theirs)
+      assert.deepStrictEqual(copy(value), theirs)
+    } catch (error) {
+      t.fail(`value ${i}: ${String(error)}`)
+      return
+    }
+  }
+  t.pass()
+})
+
+test.serial('a key that is inherited is not sent, though an own one of the name was before', t => {
+  expect({ a: 1, inherited: 2 })
+  const polluted = Object.prototype as { inherited?: number }
+  polluted.inherited = 3
+  try {
+    t.deepEqual(Object.keys(copy({ a: 1 }) as object), ['a'])
+  } finally {
+    delete polluted.inherited
+  }
+})
+
+test('properties that are not enumerable, or symbols, or in another order, are another shape', t => {
+  expect(plain())
+  t.deepEqual(Object.keys(copy(Object.defineProperty(plain(), 'name', { enumerable: false })) as object), ['id', 'v'])
+  expect(plain())
+  t.deepEqual(Object.keys(copy({ ...plain(), [Symbol('s')]: 1 }) as object), ['id', 'name', 'v'])
+  expect(plain())
+  t.deepEqual(Object.keys(copy({ v: 1, name: 2, id: 3 }) as object), ['v', 'name', 'id'])
+  expect(plain())
+  t.deepEqual(copy({ ...plain(), more: 1 }), { ...plain(), more: 1 })
+  expect(plain())
+  t.deepEqual(copy({ id: 1, name: 2 }), { id: 1, name: 2 })
+})
+
+test('every property is read once, and what getters do to the object does not break the message', t => {
+  const reads: string[] = []
+  const meddling = (meddle: (object: Record<string, unknown>) => void): object => {
+    const object: Record<string, unknown> = {
+      get id() {
+        reads.push('id')
+        meddle(object)
+        return 1
+      },
+      name: 'some name', v: [1.5, 2.5],
+    }
+    return object
+  }
+  for (let i = 0; i < 3; i += 1) {
+    expect(plain())
+    reads.length = 0
+    t.deepEqual(copy([meddling(() => undefined), 7]), [plain(), 7])
+    t.deepEqual(reads, ['id'])
+    t.deepEqual(copy([meddling(object => { delete object['name'] }), 7]), [{ id: 1, name: undefined, v: [1.5, 2.5] }, 7])
+    t.deepEqual(copy([meddling(object => { object['added'] = 1 }), 7]), [plain(), 7])
+    t.deepEqual(copy([meddling(object => { delete object['name']; object['name'] = 'late' }), 7]), [{ ...plain(), name: 'late' }, 7])
+    t.deepEqual(copy([meddling(object => { copy([object['v'], { other: 1 }]) }), 7]), [plain(), 7])
+    t.deepEqual(copy([meddling(object => { Object.setPrototypeOf(object, { later: 1 }) }), 7]), [plain(), 7])
+    t.is(reads.length, 6)
+  }
+})
+
+test('a proxy whose keys change from one look to the next does not break the message', t => {
+  expect(plain())
+  let looks = 0
+  const shifty = new Proxy(plain(), { ownKeys: target => (looks += 1) % 2 === 0 ? ['id'] : Reflect.ownKeys(target) })
+  for (let i = 0; i < 10; i += 1) {
+    const [arrived, behind] = copy([shifty, 7]) as [object, number]
+    t.true(['id', 'id,name,v'].includes(Object.keys(arrived).join()))
+    t.is(behind, 7)
+  }
+})
+
+test('expected objects keep what they share, and an own key __proto__', t => {
+  const inner = plain()
+  expect([inner, { a: inner }])
+  const [a, b] = copy([inner, { a: inner }]) as [object, { a: object }]
+  t.is(b.a, a)
+  const cyclic = plain()
+  cyclic['v'] = cyclic
+  const arrived = copy(cyclic) as Record<string, unknown>
+  t.is(arrived['v'], arrived)
+  const odd = JSON.parse('{"id": 1, "__proto__": {"x": 2}}') as object
+  expect(odd)
+  const copied = copy(odd) as object
+  t.is(Object.getPrototypeOf(copied), Object.prototype)
+  t.deepEqual(Object.getOwnPropertyDescriptor(copied, '__proto__')?.value, { x: 2 })
+})
+
+test('numbers at every border of their forms, alone and in arrays', t => {
+  const numbers = [0, -0, 1, 127, 128, -1, -128, -129, 32767, 32768, -32768, -32769, 2 ** 31 - 1, 2 ** 31, -(2 ** 31), -(2 ** 31) - 1, 0.5, -0.5, NaN, Infinity, -Infinity, 2 ** 53, 5e-324]
+  for (const n of numbers) {
+    t.is((copy({ n }) as { n: number }).n, n)
+    t.is((copy([n]) as number[])[0], n)
+  }
+  for (let length = 0; length <= 40; length += 1) {
+    const fractions = Array.from({ length }, (_, i) => i + 0.5)
+    t.deepEqual(copy(fractions), fractions)
+    t.deepEqual(copy([...fractions, 1]), [...fractions, 1])
+    t.deepEqual(copy([...fractions, 'text', 2.5]), [...fractions, 'text', 2.5])
+  }
+  t.deepEqual(copy([numbers, numbers.slice(0, 15)]), [numbers, numbers.slice(0, 15)])
+  const shared = [1.5, 2.5]
+  const [x, y] = copy([shared, shared]) as number[][]
+  t.is(x, y)
+})
+
+test('a message that breaks off in the midst of an expected shape throws', t => {
+  expect(plain())
+  const message = toBytes(plain())
+  for (let length = 0; length < message.bytes.length; length += 1) {
+    t.throws(() => fromBytes({ ...message, bytes: message.bytes.subarray(0, length) }), { name: 'SerializationError' })
+  }
+  t.deepEqual(fromBytes(message), plain())
+})
