@@ -146,7 +146,7 @@ export class Encoder extends Writer {
     this.count = 0
     try {
       this.write(value)
-      this.writeSections()
+      if (this.needs !== null || (this.flags & Flag.Buffers) !== 0) this.writeSections()
     } finally {
       const { seen } = this
       for (let i = Math.min(this.count, LINEAR) - 1; i >= 0; i -= 1) seen[i] = null
