@@ -195,6 +195,18 @@ test.serial('POOL-36 imap without a bufferSize reads twice as many chunks as the
   await all.return!()
 })
 
+test.serial('numbers, and what comes among them, make one array', async t => {
+  await using pool = new Pool({ processes: 2 })
+  const items = range(1003)
+  // The last chunk has too few to travel as numbers do.
+  t.deepEqual(await pool.map((x: number) => x / 2, items, { chunkSize: 100 }), items.map(x => x / 2))
+  // Chunks of both kinds: one whose results are numbers comes first, then one with others among them, and the other way round.
+  for (const odd of [0, 500, 1002]) {
+    const mixed = (x: number): unknown => x === odd ? { x } : x
+    t.deepEqual(await pool.map(mixed, items, { chunkSize: 100 }), items.map(x => x === odd ? { x } : x))
+  }
+})
+
 test.serial('tasks that wait for each other, 8 deep with one worker; 65 deep is refused', async t => {
   await using pool = new Pool({ kind: 'thread', processes: 1 })
   const down = async (of: Pool, again: unknown, left: number): Promise<number> => left === 0

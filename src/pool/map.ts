@@ -85,7 +85,7 @@ export class MapCall implements ChunksListener, Call {
   #assemble(): unknown[] {
     const parts = this.#parts.sort((a, b) => a.at - b.at).map(part => part.values)
     this.#parts.length = 0
-    return join(parts, this.#done)
+    return join(parts)
   }
 
   /** Rejects now; what runs is asked to stop. */

@@ -23,24 +23,22 @@ export function encodeNumbers(items: ArrayLike<unknown>): ArrayLike<unknown> {
   return Array.isArray(items) ? numbersIn(items, 0, items.length) ?? items : items
 }
 
-/** One array of all the values, in their order. `length` is how many they are. */
-export function join(parts: readonly ArrayLike<unknown>[], length: number): unknown[] {
-  if (length < LEAST || !parts.every(part => part instanceof Float64Array)) {
-    const all: unknown[] = []
-    for (const part of parts) for (let k = 0; k < part.length; k += 1) all.push(part[k])
-    return all
-  }
+/** One array of all the values, in their order. */
+export function join(parts: readonly ArrayLike<unknown>[]): unknown[] {
+  const length = parts.reduce((sum, part) => sum + part.length, 0)
   // An array of fractions has its numbers in itself: it neither grows nor changes its kind while it is filled.
-  const all = new Array<number>(length).fill(0.5)
+  const all: unknown[] = parts[0] instanceof Float64Array ? new Array<number>(length).fill(0.5) : []
   let at = 0
   for (const part of parts) {
-    fill(all, at, part)
+    // The last parts of numbers are often so few that they came as they are.
+    if (part instanceof Float64Array) fill(all, at, part)
+    else for (let k = 0; k < part.length; k += 1) all[at + k] = part[k]
     at += part.length
   }
   return all
 }
 
 /** On its own: it sees these kinds of arrays, and no other. */
-function fill(all: number[], at: number, numbers: Float64Array): void {
-  for (let k = 0; k < numbers.length; k += 1) all[at + k] = numbers[k]!
+function fill(all: unknown[], at: number, numbers: Float64Array): void {
+  for (let k = 0; k < numbers.length; k += 1) all[at + k] = numbers[k]
 }
