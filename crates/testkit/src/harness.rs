@@ -21,6 +21,17 @@ pub fn chaos() -> bool {
     std::env::var("POLYPROC_CHAOS").is_ok_and(|value| value == "1")
 }
 
+/// What the books say in a `usage` line: objects and blocks, without the time and the committed bytes, which grow with luck.
+///
+/// # Panics
+/// When the line says anything else, as what is wrong with the books.
+#[must_use]
+pub fn books_in(answer: &str) -> String {
+    let words: Vec<&str> = answer.split(' ').collect();
+    assert_eq!(words.first(), Some(&"usage"), "{answer}");
+    words[2..words.len() - 1].join(" ")
+}
+
 /// A shared memory without members.
 #[derive(Debug)]
 pub struct Ground {
@@ -330,13 +341,10 @@ impl Stage {
     /// The faults.
     pub fn settle(&mut self) -> Result<String, String> {
         let answer = self.survivors[0].ask("settled 2 4000");
-        match answer.strip_prefix("usage ") {
-            // The first number is the time, the last one committed bytes, which grow with luck.
-            Some(usage) => {
-                let words: Vec<&str> = usage.split(' ').collect();
-                Ok(words[1..words.len() - 1].join(" "))
-            }
-            None => Err(answer),
+        if answer.starts_with("usage ") {
+            Ok(books_in(&answer))
+        } else {
+            Err(answer)
         }
     }
 

@@ -1,7 +1,7 @@
 //! Who is alive: how soon an end is seen, who counts as ended, and what limits of the system lead to.
 #![allow(clippy::print_stdout, reason = "what was counted and measured is shown")]
 
-use polyproc_testkit::harness::{Actor, Ground, PATIENCE, chaos};
+use polyproc_testkit::harness::{Actor, Ground, PATIENCE, books_in, chaos};
 use polyproc_testkit::points_run::KILL;
 use std::process::Command;
 use std::time::Duration;
@@ -69,13 +69,13 @@ fn an_end_is_seen_whatever_memory_it_has() {
 fn a_zombie_is_dead() {
     let ground = Ground::new(ACTOR);
     let mut watcher = ground.survivor();
-    let clean = books(&watcher.ask("settled 1 4000"));
+    let clean = books_in(&watcher.ask("settled 1 4000"));
     let actor = ground.start(&["hold", "1000000", "0"]);
     assert_eq!(actor.hear(PATIENCE).as_deref(), Some("ready"));
     actor.signal(KILL);
     // Nobody reaps it.
     actor.until_state("Z");
-    assert_eq!(books(&watcher.ask("settled 1 4000")), clean);
+    assert_eq!(books_in(&watcher.ask("settled 1 4000")), clean);
     actor.until_state("Z");
 }
 
@@ -91,12 +91,12 @@ fn a_place_reserved_by_a_zombie_is_taken_back() {
         .filter(|spot| spot.file.ends_with("boot.rs"))
         .collect();
     assert!(!spots.is_empty());
-    let clean = books(&watcher.ask("settled 1 4000"));
+    let clean = books_in(&watcher.ask("settled 1 4000"));
     for spot in spots {
         // It dies with a place reserved for a child, and nobody reaps it.
         let actor = ground.start(&["victim", "spawn", "main", "1", &spot.to_string(), "9"]);
         actor.until_state("Z");
-        assert_eq!(books(&watcher.ask("settled 1 4000")), clean, "{spot}");
+        assert_eq!(books_in(&watcher.ask("settled 1 4000")), clean, "{spot}");
     }
 }
 
@@ -104,26 +104,19 @@ fn a_place_reserved_by_a_zombie_is_taken_back() {
 fn a_recycled_pid_is_another_process() {
     let ground = Ground::new(ACTOR);
     let mut watcher = ground.survivor();
-    let clean = books(&watcher.ask("settled 1 4000"));
+    let clean = books_in(&watcher.ask("settled 1 4000"));
     let pid = std::process::id();
     // The pid lives, but began at another time: whoever had the place has ended.
     let slot = watcher.ask(&format!("forge {pid} 1"));
     assert!(slot.parse::<u64>().is_ok(), "{slot}");
     assert_eq!(watcher.ask("call"), "called");
-    assert_eq!(books(&watcher.ask("settled 1 4000")), clean);
+    assert_eq!(books_in(&watcher.ask("settled 1 4000")), clean);
     // The same with the right time is believed to live, and stays.
     let slot = watcher.ask(&format!("forge {pid} 0"));
     assert!(slot.parse::<u64>().is_ok(), "{slot}");
     assert_eq!(watcher.ask("call"), "called");
     let settled = watcher.ask("settled 1 300");
     assert!(settled.starts_with("faults"), "{settled}");
-}
-
-/// Objects and blocks, without the time and the committed bytes.
-fn books(answer: &str) -> String {
-    let words: Vec<&str> = answer.split(' ').collect();
-    assert_eq!(words.first(), Some(&"usage"), "{answer}");
-    words[2..6].join(" ")
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! before it could note it; nobody sleeps while there is work; in the end the books balance.
 #![allow(clippy::print_stdout, reason = "what was counted and measured is shown")]
 
-use polyproc_testkit::harness::{Actor, Ground, PATIENCE, chaos};
+use polyproc_testkit::harness::{Actor, Ground, PATIENCE, books_in, chaos};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -149,12 +149,7 @@ fn storm(seconds: u64) {
         storm.killed_consumers
     );
     assert!(asleep.len() <= LATE, "slept with work to do: {asleep:?}");
-    let books = |text: &str| {
-        let words: Vec<&str> = text.split(' ').collect();
-        (words[0] == "usage").then(|| words[2..6].join(" "))
-    };
-    assert!(books(&settled).is_some(), "{settled}");
-    assert_eq!(books(&settled), books(&clean));
+    assert_eq!(books_in(&settled), books_in(&clean));
 }
 
 #[test]
