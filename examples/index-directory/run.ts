@@ -3,8 +3,8 @@
 import { setImmediate } from 'node:timers/promises'
 import { Pool, WorkerLostError } from 'polyproc'
 import { readBatch, type Tally } from './tally.js'
-import { handOut, loadsOf, walk, type Walk } from './walk.js'
-import { work } from './worker.js'
+import { loads, nothingMet, walk, type Walk } from './walk.js'
+import { work, type Load } from './worker.js'
 
 /** Told how the job goes on. */
 export interface Listener {
@@ -28,12 +28,14 @@ export async function runProcesses(root: string, workers: number, tally: Tally, 
   await using pool = new Pool({ processes: workers, name: 'indexer' })
   // They boot while this process walks.
   const ready = Promise.all(Array.from({ length: workers }, () => pool.apply(work, [{ root, batches: [] }])))
-  const found = walk(root)
-  for (const path of found.unreadable) tally.found.unreadable.push(path)
-  onWalk(found)
+  const found = nothingMet()
+  function * input(): Generator<Load> {
+    for (const batches of loads(root, workers, found)) yield { root, batches }
+    for (const path of found.unreadable) tally.found.unreadable.push(path)
+    onWalk(found)
+  }
   const casualties: Casualty[] = []
-  const loads = loadsOf(handOut(found.batches), workers).map(batches => ({ root, batches }))
-  for await (const outcome of pool.imapUnordered(work, loads, { settled: true, chunkSize: 1, bufferSize: Infinity })) {
+  for await (const outcome of pool.imapUnordered(work, input(), { settled: true, chunkSize: 1, bufferSize: Infinity })) {
     if (outcome.status === 'fulfilled') {
       tally.add(outcome.value)
       onProgress(outcome.value.batches.reduce((sum, id) => sum + found.batches[id]!.bytes, 0))
@@ -46,10 +48,11 @@ export async function runProcesses(root: string, workers: number, tally: Tally, 
 
 /** The same without other processes. Between batches the event loop turns, so that Ctrl-C is heard. */
 export async function runAlone(root: string, tally: Tally, { onWalk, onProgress }: Listener): Promise<void> {
-  const found = walk(root)
+  const found = nothingMet()
+  const batches = [...walk(root, found)]
   for (const path of found.unreadable) tally.found.unreadable.push(path)
   onWalk(found)
-  for (const batch of found.batches) {
+  for (const batch of batches) {
     readBatch(root, batch, tally.found)
     onProgress(batch.bytes)
     await setImmediate()

@@ -34,40 +34,67 @@ export function reasonOf(error: unknown): string {
 }
 
 /** The order in which to hand them out: a file larger than a batch first, or one process is left alone with it at the end. */
-export function handOut(batches: readonly Batch[]): Batch[] {
+function largeFirst(batches: readonly Batch[]): Batch[] {
   const isLarge = (batch: Batch): boolean => batch.bytes > BATCH_BYTES
   return [...batches.filter(isLarge), ...batches.filter(batch => !isLarge(batch))]
 }
 
-const LOAD_BYTES = 64 * 1024 * 1024
-/** Loads for each worker, so that all of them end at the same time. */
-const LOADS = 8
+/** What a worker has to do while the rest is being met. */
+const FIRST_BYTES = 8 * 1024 * 1024
+const LEAST_BYTES = 1024 * 1024
+/** Each load is a worker's share of this part of what is left: ever smaller, so that all workers end at the same time. */
+const PART = 3
 
 /**
- * Batches that are read and reported together: seldom enough for the words, most of which come again in every report, to cost
- * little to merge.
+ * Walks the directory and yields its batches in loads, each to be read and reported together: seldom enough for the words, most
+ * of which come again in every report, to cost little to merge. Each worker has one as soon as there is enough for it; all the
+ * others come when everything has been met.
  */
-export function loadsOf(batches: readonly Batch[], workers: number): Batch[][] {
-  const most = Math.min(LOAD_BYTES, batches.reduce((sum, { bytes }) => sum + bytes, 0) / (workers * LOADS))
-  const loads: Batch[][] = []
-  let bytes = Infinity
-  for (const batch of batches) {
-    if (bytes + batch.bytes > most) {
-      loads.push([])
-      bytes = 0
-    }
-    loads.at(-1)!.push(batch)
+export function * loads(root: string, workers: number, found: Walk): Generator<Batch[]> {
+  let load: Batch[] = []
+  let bytes = 0
+  let begun = 0
+  for (const batch of walk(root, found)) {
+    load.push(batch)
     bytes += batch.bytes
+    if (begun === workers || bytes < FIRST_BYTES) continue
+    yield load
+    load = []
+    bytes = 0
+    begun += 1
   }
-  return loads
+  let left = bytes
+  const rest = largeFirst(load)
+  load = []
+  bytes = 0
+  for (const batch of rest) {
+    load.push(batch)
+    bytes += batch.bytes
+    if (bytes < Math.max(LEAST_BYTES, left / (workers * PART))) continue
+    yield load
+    left -= bytes
+    load = []
+    bytes = 0
+  }
+  if (load.length > 0) yield load
 }
 
-/** Walks the directory, in order of name. An entry that cannot be looked at is told of and left out. */
-export function walk(root: string): Walk {
-  const found: Walk = { batches: [], files: 0, bytes: 0, unreadable: [] }
-  let batch: Batch | null = null
-  const add = (path: string, bytes: number): void => {
-    if (batch === null || batch.paths.length >= BATCH_FILES || batch.bytes + bytes > BATCH_BYTES) {
+/** Nothing has been met yet. */
+export function nothingMet(): Walk {
+  return { batches: [], files: 0, bytes: 0, unreadable: [] }
+}
+
+/**
+ * Walks the directory, in order of name, and yields each batch when it is whole; what was met so far stands in `found`. An entry
+ * that cannot be looked at is told of there and left out.
+ *
+ * @throws The error of the file system when the directory itself cannot be read.
+ */
+export function * walk(root: string, found: Walk): Generator<Batch> {
+  function * add(path: string, bytes: number): Generator<Batch> {
+    let batch = found.batches.at(-1)
+    if (batch === undefined || batch.paths.length >= BATCH_FILES || batch.bytes + bytes > BATCH_BYTES) {
+      if (batch !== undefined) yield batch
       batch = { id: found.batches.length, paths: [], bytes: 0 }
       found.batches.push(batch)
     }
@@ -76,7 +103,7 @@ export function walk(root: string): Walk {
     found.files += 1
     found.bytes += bytes
   }
-  const below = (folder: string): void => {
+  function * below(folder: string): Generator<Batch> {
     let entries
     try {
       entries = readdirSync(join(root, folder), { withFileTypes: true })
@@ -89,16 +116,19 @@ export function walk(root: string): Walk {
     entries.sort((a, b) => (a.name < b.name ? -1 : 1))
     for (const entry of entries) {
       const path = join(folder, entry.name)
-      if (entry.isDirectory()) below(path)
+      if (entry.isDirectory()) yield * below(path)
       else if (entry.isFile()) {
+        let bytes
         try {
-          add(path, lstatSync(join(root, path)).size)
+          bytes = lstatSync(join(root, path)).size
         } catch (error) {
           found.unreadable.push({ path, reason: reasonOf(error) })
+          continue
         }
+        yield * add(path, bytes)
       }
     }
   }
-  below('')
-  return found
+  yield * below('')
+  yield * found.batches.slice(-1)
 }
