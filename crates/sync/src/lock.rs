@@ -38,8 +38,8 @@ pub const REENTRANT: usize = 9;
 /// A waiter of so many ns is handed the lock.
 pub const HAND_OVER: u64 = 10_000_000;
 
-/// Looks at the word, each some 10 to 40 ns, before it is given up for now: more than a short critical section takes.
-const GLANCES: u32 = 50;
+/// Looks at the word, each some 10 to 40 ns, before it is given up for now: about as long as it takes to sleep and be woken.
+const GLANCES: u32 = 250;
 /// How many looks a release leaves to those who glance: more than it takes one core to see what another has written.
 const ROOM: u32 = 16;
 const GLANCING: Offset = 16;
