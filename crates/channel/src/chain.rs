@@ -28,6 +28,7 @@ pub(crate) const MOST_SEGMENTS: u32 = 1 << 24;
 impl Queue {
     /// The segment that serves a ticket, walking from the first. `None` also when segments are moved
     /// meanwhile.
+    #[inline]
     pub(crate) fn find(&self, arena: &Arena, ticket: u64) -> Result<Option<Segment>> {
         Ok(self
             .from(arena, ticket)?
@@ -36,6 +37,7 @@ impl Queue {
     }
 
     /// The first segment that ends behind a ticket: what is before it in the chain is over.
+    #[inline]
     pub(crate) fn from(&self, arena: &Arena, ticket: u64) -> Result<Walk> {
         let at = arena.link(self.body + FIRST)?;
         let first = Segment::glimpse(arena, at)?;
@@ -223,6 +225,7 @@ impl Queue {
     }
 
     /// The newest segment.
+    #[inline]
     pub(crate) fn last(&self, arena: &Arena) -> Result<Segment> {
         loop {
             let at = arena.link(self.body + LAST)?;

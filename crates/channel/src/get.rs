@@ -1,22 +1,21 @@
 //! Taking messages.
 //!
 //! # What a crash leaves
-//! A slot in phase reading: recovery makes it full again. A message that was delivered by a queue that is
-//! joined stays in that phase, in hand: see [`crate::joinable`].
+//! See [`crate::take`]. The head is moved last: whoever comes next moves it past what is over.
 
 use crate::inside::Inside;
 use crate::joinable::Hand;
 use crate::queue::{DROPS, HEAD, LOW, MOST_TURNS, Queue, SHUT, TAIL, TICKETS};
-use crate::segment::Walk;
-use crate::slot::{self, HAS_BLOCK, HAS_PINS, IN_HAND, Look, Slot};
-use polyproc_arena::blocks::Side;
+use crate::segment::Segment;
+use crate::slot::{self, Look};
 use polyproc_arena::error::{Error, Result};
 use polyproc_arena::map::Offset;
 use polyproc_arena::primitive::Ordering::{Acquire, SeqCst};
 use polyproc_arena::{Arena, Member};
+use std::ops::Range;
 
 /// A message that has been taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Received {
     /// As the sender gave it.
     pub kind: u8,
@@ -42,91 +41,101 @@ pub enum Got {
     ShutDown,
 }
 
+/// What became of one of several gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// A message: [`Gets::received`].
+    Message,
+    /// Nothing is there.
+    Empty,
+    /// Nothing is there and nothing will come.
+    ShutDown,
+}
+
 /// What becomes of a message that is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taking {
+pub(crate) enum Taking {
     /// It leaves the queue.
     Away,
     /// It is in the taker's hand; `keeps`: its block stays the queue's, so that it can come back.
     InHand { keeps: bool },
 }
 
-impl Queue {
-    /// Takes the next message, if there is one. A small payload is copied into `buffer`. In a queue that is
-    /// joined it is in the caller's hand from now on; its block stays the queue's if it may be redelivered.
+/// Gets in a row. Those who wait for room, or for what was left, are told once, when this ends.
+#[derive(Debug)]
+pub struct Gets<'a> {
+    pub(crate) queue: &'a Queue,
+    pub(crate) arena: &'a Arena,
+    pub(crate) me: &'a Member,
+    pub(crate) taking: Taking,
+    pub(crate) received: Received,
+    inside: Option<Inside<'a>>,
+    /// Tickets that were taken one after the other from the head on, which has not been moved yet.
+    run: Range<u64>,
+    /// The segment that goes on behind the run.
+    segment: Option<Segment>,
+    /// Something was taken of which nobody was told yet.
+    pub(crate) untold: bool,
+    /// A segment was used up.
+    used_up: bool,
+}
+
+impl Gets<'_> {
+    /// Takes the next message, if there is one, as [`Queue::try_get`].
     ///
     /// # Errors
-    /// `Corrupt`.
-    pub fn try_get(&self, arena: &Arena, me: &Member, buffer: &mut [u8; slot::INLINE]) -> Result<Got> {
-        self.next(
-            arena,
-            me,
-            buffer,
-            match self.policy {
-                None => Taking::Away,
-                Some(policy) => Taking::InHand {
-                    keeps: policy.redeliver || policy.most_deliveries > 0,
-                },
-            },
-        )
+    /// As there.
+    #[inline]
+    pub fn next(&mut self, buffer: &mut [u8; slot::INLINE]) -> Result<Next> {
+        let Self { queue, arena, me, .. } = *self;
+        if self.inside.is_none() {
+            self.inside = Some(queue.inside(arena, me)?);
+        }
+        let low = arena.map.word(queue.body + LOW)?.load(Acquire);
+        let returned = low & (TICKETS - 1) != 0 && self.take_returned(low, buffer)?;
+        if returned || self.take_first(buffer)? {
+            return Ok(Next::Message);
+        }
+        self.search(buffer)
     }
 
-    /// As [`Queue::try_get`] of a queue that is joined, for an item that may be given back.
-    ///
-    /// # Errors
-    /// `Corrupt`.
-    pub fn try_receive(&self, arena: &Arena, me: &Member, buffer: &mut [u8; slot::INLINE]) -> Result<Got> {
-        self.next(
-            arena,
-            me,
-            buffer,
-            match self.policy {
-                None => Taking::Away,
-                Some(_) => Taking::InHand { keeps: true },
-            },
-        )
+    /// The common case: what the head points at, or what follows the run, has been published. Where that is so no
+    /// message before it was passed over, and the tail, which producers write, need not be read.
+    #[inline]
+    fn take_first(&mut self, buffer: &mut [u8; slot::INLINE]) -> Result<bool> {
+        let Self { queue, arena, .. } = *self;
+        if self.segment.is_none_or(|segment| !segment.serves(self.run.end)) {
+            self.advance()?;
+            let head = arena.map.word(queue.body + HEAD)?.load(Acquire);
+            self.run = head..head;
+            self.segment = queue.find(arena, head)?;
+        }
+        let Some(segment) = self.segment else {
+            return Ok(false);
+        };
+        let ticket = self.run.end;
+        let slot = segment.slot(arena, ticket);
+        if slot.look()? == Look::Full && self.take(&slot, buffer)? {
+            self.run.end = ticket + 1;
+            self.used_up |= ticket + 1 == segment.end();
+            return Ok(true);
+        }
+        self.advance()?;
+        Ok(false)
     }
 
-    /// Drops everything that is in the queue. After a shutdown also what comes back later.
-    ///
-    /// # Errors
-    /// `Corrupt`.
-    pub fn drain(&self, arena: &Arena, me: &Member) -> Result<()> {
-        if arena.map.word(self.body + SHUT)?.load(Acquire) != 0 {
-            self.raise(arena, SHUT, DROPS)?;
-        }
-        let mut buffer = [0; slot::INLINE];
-        while let Got::Message(received) = self.next(arena, me, &mut buffer, Taking::Away)? {
-            if received.block != 0 {
-                arena.free(me, received.block)?;
-            }
-            self.tell_joiners(arena, me)?;
-        }
-        Ok(())
-    }
-
-    fn next(
-        &self,
-        arena: &Arena,
-        me: &Member,
-        buffer: &mut [u8; slot::INLINE],
-        taking: Taking,
-    ) -> Result<Got> {
-        let mut inside = Some(self.inside(arena, me)?);
-        let low = arena.map.word(self.body + LOW)?.load(Acquire);
-        if low & (TICKETS - 1) != 0
-            && let Some(received) = self.take_returned(arena, me, low, buffer, taking, &mut inside)?
-        {
-            return Ok(Got::Message(received));
-        }
+    /// Looks for the first full slot from the head on.
+    #[inline(never)]
+    fn search(&mut self, buffer: &mut [u8; slot::INLINE]) -> Result<Next> {
+        let Self { queue, arena, .. } = *self;
         'again: for _ in 0..MOST_TURNS {
-            let head = self.head(arena)?;
+            let head = queue.head(arena)?;
             // SYNC: SeqCst: a put that has returned advanced the tail before, so it is seen here.
-            let tail = arena.map.word(self.body + TAIL)?.load(SeqCst);
+            let tail = arena.map.word(queue.body + TAIL)?.load(SeqCst);
             if head >= tail {
-                return self.nothing(arena, tail);
+                return queue.nothing(arena, tail);
             }
-            let mut found = self.find(arena, head)?;
+            let mut found = queue.find(arena, head)?;
             for ticket in head..tail {
                 while let Some(segment) = found
                     && ticket >= segment.end()
@@ -141,165 +150,198 @@ impl Queue {
                 if slot.look()? != Look::Full {
                     continue;
                 }
-                if let Some(received) = self.take(arena, me, &slot, buffer, taking, &mut inside)? {
-                    if ticket + 1 == segment.end() {
-                        self.retire(arena, me)?;
-                    }
-                    return Ok(Got::Message(received));
+                if !self.take(&slot, buffer)? {
+                    continue 'again;
                 }
-                continue 'again;
+                if ticket == head {
+                    self.run = head..head + 1;
+                    self.segment = Some(segment);
+                }
+                self.used_up |= ticket + 1 == segment.end();
+                return Ok(Next::Message);
             }
             // Everything from head to tail is being written, or was taken while we looked.
-            if self.head(arena)? == head {
-                return Ok(Got::Empty);
+            if queue.head(arena)? == head {
+                return Ok(Next::Empty);
             }
         }
         Err(Error::Corrupt("a get goes round in circles"))
     }
 
-    pub(crate) fn nothing(&self, arena: &Arena, tail: u64) -> Result<Got> {
-        if arena.map.word(self.body + SHUT)?.load(Acquire) == 0 {
-            return Ok(Got::Empty);
-        }
-        let last = self.last(arena)?;
-        let closed = last.serves(tail) && last.slot(arena, tail).look()? == Look::Closed;
-        Ok(if closed { Got::ShutDown } else { Got::Empty })
+    /// The message that was taken last.
+    #[must_use]
+    #[inline]
+    pub fn received(&self) -> &Received {
+        &self.received
     }
 
-    fn take(
-        &self,
-        arena: &Arena,
-        me: &Member,
-        slot: &Slot<'_>,
-        buffer: &mut [u8; slot::INLINE],
-        taking: Taking,
-        inside: &mut Option<Inside<'_>>,
-    ) -> Result<Option<Received>> {
-        self.note(arena, me, slot.ticket)?;
-        if !slot.take(me.name.slot())? {
-            return Ok(None);
+    /// Moves the head behind the run.
+    #[inline]
+    pub(crate) fn advance(&mut self) -> Result<()> {
+        let Self { queue, arena, .. } = *self;
+        let run = std::mem::take(&mut self.run);
+        self.segment = None;
+        if run.is_empty() {
+            return Ok(());
         }
-        let (mut meta, block) = slot.meta()?;
-        let keeps = taking == Taking::InHand { keeps: true };
-        let mut received = Received {
-            kind: (meta >> 32) as u8,
-            len: meta as u32,
-            block: 0,
-            pins: false,
-            hand: None,
-        };
-        if meta & HAS_BLOCK == 0 {
-            let len = (received.len as usize).min(slot::INLINE);
-            received.len = len as u32;
-            arena.map.copy_out(slot.at + slot::PAYLOAD, &mut buffer[..len])?;
-        } else {
-            let pins = meta & HAS_PINS != 0;
-            let its = Side::held(self.handle.index, slot.ticket).with_pins(pins);
-            let mine = Side::owned(me.name).with_pins(pins);
-            let ours = if keeps {
-                arena.side(block)? == its
-            } else {
-                arena.hand_over(block, its, mine)?
-            };
-            if !ours || u64::from(received.len) > arena.place(block)?.size {
-                slot.release(me.name.slot())?;
-                return Err(Error::Corrupt("a message's block is not the queue's"));
-            }
-            received.block = block;
-            received.pins = pins;
-            if !keeps {
-                meta &= !(HAS_BLOCK | HAS_PINS);
-            }
+        // All of the run has been taken, so these are as many steps of `head` at once.
+        if arena
+            .map
+            .word(queue.body + HEAD)?
+            .cas(run.start, run.end)
+            .is_err()
+        {
+            queue.head(arena)?;
         }
-        if let Taking::InHand { .. } = taking {
-            received.hand = Some(Hand {
-                ticket: slot.ticket,
-                slot: slot.at,
-                attempt: slot::deliveries(meta) + 1,
-                keeps: keeps && received.block != 0,
-            });
-            // From here on it counts as delivered.
-            slot.mark(meta | IN_HAND)?;
-        } else if self.policy.is_some() {
-            slot.finish(me.name.slot())?;
-        } else {
-            slot.release(me.name.slot())?;
+        Ok(())
+    }
+
+    /// The same as a value of its own.
+    fn got(&self, next: Next) -> Got {
+        match next {
+            Next::Message => Got::Message(self.received),
+            Next::Empty => Got::Empty,
+            Next::ShutDown => Got::ShutDown,
         }
-        if received.block != 0 && !keeps {
-            self.take_bytes_off(arena, arena.place(received.block)?.size)?;
+    }
+
+    /// Leaves the queue until the next get: before anything that enters a section.
+    #[inline]
+    pub fn pause(&mut self) {
+        // What is not in the chain any more may be freed from here on.
+        self.segment = None;
+        self.inside = None;
+    }
+
+    /// Tells those who wait.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn end(mut self) -> Result<()> {
+        self.tell()
+    }
+
+    #[inline]
+    fn tell(&mut self) -> Result<()> {
+        let Self { queue, arena, me, .. } = *self;
+        self.advance()?;
+        self.pause();
+        if !std::mem::take(&mut self.untold) {
+            return Ok(());
         }
-        // The slot is no longer ours to change, and what follows enters sections.
-        drop(inside.take());
-        let head = self.head(arena)?;
         // One waiter is woken a put at most; whoever finds more than it takes wakes the next.
-        let getters = self.getters(arena);
-        if arena.has_waiters(getters.at)? && head < arena.map.word(self.body + TAIL)?.load(Acquire) {
+        let getters = queue.getters(arena);
+        if arena.has_waiters(getters.at)?
+            && queue.head(arena)? < arena.map.word(queue.body + TAIL)?.load(Acquire)
+        {
             arena.wake_one(me, getters)?;
         }
-        self.call_putters(arena, me)?;
-        Ok(Some(received))
-    }
-
-    /// Looks behind the head for messages that were given back.
-    fn take_returned(
-        &self,
-        arena: &Arena,
-        me: &Member,
-        low: u64,
-        buffer: &mut [u8; slot::INLINE],
-        taking: Taking,
-        inside: &mut Option<Inside<'_>>,
-    ) -> Result<Option<Received>> {
-        let word = arena.map.word(self.body + LOW)?;
-        let head = arena.map.word(self.body + HEAD)?.load(Acquire);
-        let mut ticket = low & (TICKETS - 1);
-        let mut walk = self.from(arena, ticket)?;
-        for _ in 0..MOST_TURNS {
-            match walk {
-                Walk::At(segment) if segment.base < head => {
-                    for ticket in segment.base.max(ticket)..segment.end().min(head) {
-                        let slot = segment.slot(arena, ticket);
-                        if slot.look()? == Look::Full
-                            && let Some(received) = self.take(arena, me, &slot, buffer, taking, inside)?
-                        {
-                            // The next one looks from behind it, unless more was given back meanwhile.
-                            let _ = word.cas(low, bump(low, ticket + 1));
-                            return Ok(Some(received));
-                        }
-                    }
-                    ticket = segment.end();
-                    walk = segment.after(arena)?;
-                }
-                Walk::Moved => walk = self.from(arena, ticket)?,
-                Walk::At(_) | Walk::End => {
-                    // Nothing is left there, unless recovery has just given back more: then the version
-                    // differs.
-                    let _ = word.cas(low, bump(low, 0));
-                    return Ok(None);
-                }
-            }
+        queue.call_putters(arena, me)?;
+        if std::mem::take(&mut self.used_up) {
+            queue.head(arena)?;
+            queue.retire(arena, me)?;
         }
-        Err(Error::Corrupt("a queue's segments go round in circles"))
-    }
-
-    /// Lets getters look for a message at `ticket` behind the head.
-    pub(crate) fn lower(&self, arena: &Arena, ticket: u64) -> Result<()> {
-        let word = arena.map.word(self.body + LOW)?;
-        let mut low = word.load(Acquire);
-        loop {
-            let lowest = match low & (TICKETS - 1) {
-                0 => ticket,
-                now => now.min(ticket),
-            };
-            // SYNC: after the slot's CAS, so who sees this sees the message.
-            match word.cas(low, bump(low, lowest)) {
-                Ok(_) => return Ok(()),
-                Err(now) => low = now,
-            }
-        }
+        Ok(())
     }
 }
 
-fn bump(low: u64, ticket: u64) -> u64 {
-    (low >> 48).wrapping_add(1) << 48 | ticket
+impl Drop for Gets<'_> {
+    fn drop(&mut self) {
+        // Who gave up in the middle has an error to tell already.
+        let _ = self.tell();
+    }
+}
+
+impl Queue {
+    /// Takes the next message, if there is one. A small payload is copied into `buffer`. In a queue that is
+    /// joined it is in the caller's hand from now on; its block stays the queue's if it may be redelivered.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn try_get(&self, arena: &Arena, me: &Member, buffer: &mut [u8; slot::INLINE]) -> Result<Got> {
+        let mut gets = self.gets(arena, me);
+        let next = gets.next(buffer)?;
+        let got = gets.got(next);
+        gets.end()?;
+        Ok(got)
+    }
+
+    /// As [`Queue::try_get`] of a queue that is joined, for an item that may be given back.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn try_receive(&self, arena: &Arena, me: &Member, buffer: &mut [u8; slot::INLINE]) -> Result<Got> {
+        let taking = match self.policy {
+            None => Taking::Away,
+            Some(_) => Taking::InHand { keeps: true },
+        };
+        let mut gets = self.taking(arena, me, taking);
+        let next = gets.next(buffer)?;
+        let got = gets.got(next);
+        gets.end()?;
+        Ok(got)
+    }
+
+    /// For several gets in a row.
+    #[must_use]
+    #[inline]
+    pub fn gets<'a>(&'a self, arena: &'a Arena, me: &'a Member) -> Gets<'a> {
+        let taking = match self.policy {
+            None => Taking::Away,
+            Some(policy) => Taking::InHand {
+                keeps: policy.redeliver || policy.most_deliveries > 0,
+            },
+        };
+        self.taking(arena, me, taking)
+    }
+
+    #[inline]
+    fn taking<'a>(&'a self, arena: &'a Arena, me: &'a Member, taking: Taking) -> Gets<'a> {
+        Gets {
+            queue: self,
+            arena,
+            me,
+            taking,
+            received: Received::default(),
+            inside: None,
+            run: 0..0,
+            segment: None,
+            untold: false,
+            used_up: false,
+        }
+    }
+
+    /// Drops everything that is in the queue. After a shutdown also what comes back later.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn drain(&self, arena: &Arena, me: &Member) -> Result<()> {
+        if arena.map.word(self.body + SHUT)?.load(Acquire) != 0 {
+            self.raise(arena, SHUT, DROPS)?;
+        }
+        let mut buffer = [0; slot::INLINE];
+        loop {
+            let mut gets = self.taking(arena, me, Taking::Away);
+            if gets.next(&mut buffer)? != Next::Message {
+                return Ok(());
+            }
+            let received = *gets.received();
+            gets.end()?;
+            if received.block != 0 {
+                arena.free(me, received.block)?;
+            }
+            self.tell_joiners(arena, me)?;
+        }
+    }
+
+    /// Why there is nothing.
+    pub(crate) fn nothing(&self, arena: &Arena, tail: u64) -> Result<Next> {
+        if arena.map.word(self.body + SHUT)?.load(Acquire) == 0 {
+            return Ok(Next::Empty);
+        }
+        let last = self.last(arena)?;
+        let closed = last.serves(tail) && last.slot(arena, tail).look()? == Look::Closed;
+        Ok(if closed { Next::ShutDown } else { Next::Empty })
+    }
 }

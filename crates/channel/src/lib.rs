@@ -1,7 +1,7 @@
 //! Queues between processes.
 //!
 //! [`slot`] is the protocol of one message's place, [`segment`] a row of such places, [`queue`] the
-//! object that users see, with [`put`], [`get`], [`chain`], [`room`], [`recover`] and [`joinable`] for its parts. [`connection`] is a
+//! object that users see, with [`put`], [`get`], [`take`], [`chain`], [`room`], [`returned`], [`recover`] and [`joinable`] for its parts. [`connection`] is a
 //! pair of them, [`memory`] what they hand over without a copy.
 //! `docs/queue.md` tells how they work together.
 
@@ -25,10 +25,14 @@ pub mod queue;
 #[cfg(not(loom))]
 pub mod recover;
 #[cfg(not(loom))]
+pub mod returned;
+#[cfg(not(loom))]
 pub mod room;
 #[cfg(not(loom))]
 pub mod segment;
 pub mod slot;
+#[cfg(not(loom))]
+pub mod take;
 
 #[cfg(not(loom))]
-pub use queue::{Got, Message, Put, Queue, Received};
+pub use queue::{Gets, Got, Message, Next, Put, Puts, Queue, Received};

@@ -4,7 +4,8 @@
 //! A claimed slot: recovery makes it a tombstone, or shows the message if it was whole. A shutdown that has
 //! begun: recovery goes on with it.
 
-use crate::get::Got;
+use crate::get::Next;
+use crate::inside::Inside;
 use crate::queue::{MOST_TURNS, Queue, SHUT, TAIL, TICKETS};
 use crate::slot::{self, HAS_BLOCK, HAS_PINS, Look, Slot};
 use polyproc_arena::blocks::Side;
@@ -58,39 +59,52 @@ pub enum Put {
     ShutDown,
 }
 
-impl Queue {
-    /// Puts a message if there is room.
+/// Puts in a row. Those who wait for messages are told once, when this ends.
+#[derive(Debug)]
+pub struct Puts<'a> {
+    queue: &'a Queue,
+    arena: &'a Arena,
+    me: &'a Member,
+    inside: Option<Inside<'a>>,
+    /// Something was put of which nobody was told yet.
+    untold: bool,
+}
+
+impl Puts<'_> {
+    /// Puts a message if there is room, as [`Queue::try_put`].
     ///
     /// # Errors
-    /// `OutOfMemory` when the queue cannot grow; `Corrupt`.
-    pub fn try_put(&self, arena: &Arena, me: &Member, message: Message<'_>) -> Result<Put> {
-        let tail = arena.map.word(self.body + TAIL)?;
+    /// As there.
+    pub fn put(&mut self, message: Message<'_>) -> Result<Put> {
+        let Self { queue, arena, me, .. } = *self;
+        let tail = arena.map.word(queue.body + TAIL)?;
         let owner = me.name.slot();
         if matches!(message, Message::Inline { bytes, .. } if bytes.len() > slot::INLINE) {
             return Err(Error::State("a payload of this size needs a block".into()));
         }
         // What another queue passes on has no choice.
         let passed = matches!(message, Message::Passed { .. });
-        let bounded = !passed && self.is_tight();
-        if !bounded && matches!(message, Message::Block { .. }) && self.is_crowded(arena)? {
-            return self.refusal(arena);
+        let bounded = !passed && queue.is_tight();
+        if !bounded && matches!(message, Message::Block { .. }) && queue.is_crowded(arena)? {
+            return queue.refusal(arena);
         }
-        let mut inside = Some(self.inside(arena, me)?);
         for _ in 0..MOST_TURNS {
+            if self.inside.is_none() {
+                self.inside = Some(queue.inside(arena, me)?);
+            }
             let ticket = tail.load(Acquire);
             if ticket >= TICKETS - 1 {
                 return Err(Error::State(
                     "the queue has carried 2^48 messages; make a new one".into(),
                 ));
             }
-            let last = self.last(arena)?;
+            let last = queue.last(arena)?;
             if ticket >= last.end() {
-                if !passed && self.is_crowded(arena)? {
-                    return self.refusal(arena);
+                if !passed && queue.is_crowded(arena)? {
+                    return queue.refusal(arena);
                 }
-                drop(inside.take());
-                self.grow(arena, me)?;
-                inside = Some(self.inside(arena, me)?);
+                self.pause();
+                queue.grow(arena, me)?;
                 continue;
             }
             if ticket < last.base {
@@ -107,22 +121,22 @@ impl Queue {
                 }
                 Look::Other => continue,
             };
-            if bounded && !(self.has_room(arena, ticket)?) {
+            if bounded && !(queue.has_room(arena, ticket)?) {
                 if tail.load(SeqCst) == ticket {
                     return Ok(Put::Full);
                 }
                 continue;
             }
-            self.note(arena, me, ticket)?;
+            queue.note(arena, me, ticket)?;
             if !slot.claim(seen, owner)? {
                 continue;
             }
             let _ = tail.cas(ticket, ticket + 1);
-            if let Err(error) = self.write(arena, me, &slot, message) {
+            if let Err(error) = queue.write(arena, me, &slot, message) {
                 slot.abandon(owner)?;
-                drop(inside);
+                self.pause();
                 // While it was claimed it counted as not done.
-                self.tell_joiners(arena, me)?;
+                queue.tell_joiners(arena, me)?;
                 return Err(error);
             }
             if !slot.publish(owner)? {
@@ -130,25 +144,84 @@ impl Queue {
                     "this process was taken for dead while it put a message".into(),
                 ));
             }
-            drop(inside);
-            let getters = self.getters(arena);
-            if arena.has_waiters(getters.at)? {
-                arena.wake_one(me, getters)?;
-            }
-            if self.bytes > 0 {
-                // One taken message may have made room for many.
-                self.call_next_putter(arena, me)?;
-            }
+            self.untold = true;
             return Ok(Put::Done);
         }
         Err(Error::Corrupt("a put goes round in circles"))
+    }
+
+    /// Leaves the queue until the next put: before anything that enters a section.
+    #[inline]
+    pub fn pause(&mut self) {
+        self.inside = None;
+    }
+
+    /// Tells those who wait for messages.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn end(mut self) -> Result<()> {
+        self.tell()
+    }
+
+    #[inline]
+    fn tell(&mut self) -> Result<()> {
+        self.pause();
+        if !std::mem::take(&mut self.untold) {
+            return Ok(());
+        }
+        let Self { queue, arena, me, .. } = *self;
+        // One, for any number of messages: whoever takes one and leaves others wakes the next.
+        let getters = queue.getters(arena);
+        if arena.has_waiters(getters.at)? {
+            arena.wake_one(me, getters)?;
+        }
+        if queue.most > 0 || queue.bytes > 0 {
+            // Likewise: one who was told of room may leave some.
+            queue.call_next_putter(arena, me)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Puts<'_> {
+    fn drop(&mut self) {
+        // Who gave up in the middle has an error to tell already.
+        let _ = self.tell();
+    }
+}
+
+impl Queue {
+    /// Puts a message if there is room.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the queue cannot grow; `Corrupt`.
+    pub fn try_put(&self, arena: &Arena, me: &Member, message: Message<'_>) -> Result<Put> {
+        let mut puts = self.puts(arena, me);
+        let put = puts.put(message)?;
+        puts.end()?;
+        Ok(put)
+    }
+
+    /// For several puts in a row.
+    #[must_use]
+    #[inline]
+    pub fn puts<'a>(&'a self, arena: &'a Arena, me: &'a Member) -> Puts<'a> {
+        Puts {
+            queue: self,
+            arena,
+            me,
+            inside: None,
+            untold: false,
+        }
     }
 
     /// Why there is no room.
     fn refusal(&self, arena: &Arena) -> Result<Put> {
         let shut = arena.map.word(self.body + SHUT)?.load(Acquire) != 0;
         let tail = self.tail(arena)?;
-        Ok(if shut && self.nothing(arena, tail)? == Got::ShutDown {
+        Ok(if shut && self.nothing(arena, tail)? == Next::ShutDown {
             Put::ShutDown
         } else {
             Put::Full

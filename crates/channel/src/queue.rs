@@ -26,7 +26,7 @@
 //! each: a crash leaves it done or not begun.
 
 use crate::joinable::{self, Policy};
-use crate::segment::{self, Walk};
+use crate::segment;
 use crate::slot::Look;
 use polyproc_arena::blocks::{BODY_TAG, Side};
 use polyproc_arena::error::{Error, Result};
@@ -36,9 +36,9 @@ use polyproc_arena::primitive::Ordering::{Acquire, Relaxed, SeqCst};
 use polyproc_arena::wait::List;
 use polyproc_arena::{Arena, Member, member, names};
 
-pub use crate::get::{Got, Received};
+pub use crate::get::{Gets, Got, Next, Received};
 pub use crate::joinable::Hand;
-pub use crate::put::{Message, Put};
+pub use crate::put::{Message, Put, Puts};
 pub use crate::recover::QueueKind;
 
 /// Index of the kind.
@@ -286,7 +286,7 @@ impl Queue {
         let head = arena.map.word(self.body + HEAD)?.load(Acquire);
         let tail = arena.map.word(self.body + TAIL)?.load(SeqCst);
         if head >= tail {
-            return Ok(self.nothing(arena, tail)? == Got::ShutDown);
+            return Ok(self.nothing(arena, tail)? == Next::ShutDown);
         }
         // The common case: the first message has been published.
         let first = self.find(arena, head)?;
@@ -305,30 +305,6 @@ impl Queue {
             }
         }
         Ok(false)
-    }
-
-    /// Messages that wait behind the head: what dead consumers had, and what living ones gave back.
-    pub(crate) fn returned(&self, arena: &Arena, head: u64) -> Result<u64> {
-        let mut ticket = arena.map.word(self.body + LOW)?.load(Acquire) & (TICKETS - 1);
-        if ticket == 0 {
-            return Ok(0);
-        }
-        let mut count = 0;
-        let mut walk = self.from(arena, ticket)?;
-        for _ in 0..MOST_TURNS {
-            match walk {
-                Walk::At(segment) if segment.base < head => {
-                    for ticket in segment.base.max(ticket)..segment.end().min(head) {
-                        count += u64::from(segment.slot(arena, ticket).look()? == Look::Full);
-                    }
-                    ticket = segment.end();
-                    walk = segment.after(arena)?;
-                }
-                Walk::Moved => walk = self.from(arena, ticket)?,
-                Walk::At(_) | Walk::End => return Ok(count),
-            }
-        }
-        Err(Error::Corrupt("a queue's segments go round in circles"))
     }
 
     /// Messages in the queue, those given back included. Exact when nobody is putting or getting; after a

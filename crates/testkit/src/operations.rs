@@ -17,6 +17,8 @@ use polyproc_sys::clock;
 
 /// What the victim puts.
 pub const OWN: u64 = 7777;
+/// What it puts behind that, where it puts two in a row.
+pub const SECOND: u64 = 8888;
 /// Kind byte of a message in a slot.
 pub const INLINE_KIND: u8 = 1;
 /// Kind byte of a message in a block.
@@ -148,6 +150,7 @@ pub const ALL: &[Operation] = &[
     puts("put-block"),
     puts("put-large"),
     puts("put-handle"),
+    puts("put-two"),
     Operation {
         before: 31,
         ..puts("grow")
@@ -155,6 +158,7 @@ pub const ALL: &[Operation] = &[
     takes("get-inline"),
     takes("get-block"),
     takes("get-handle"),
+    takes("get-two"),
     Operation {
         before: 33,
         prepared: 30,
@@ -166,6 +170,11 @@ pub const ALL: &[Operation] = &[
         before: 0,
         beside: Beside::Getter,
         ..puts("wake-getter")
+    },
+    Operation {
+        before: 0,
+        beside: Beside::Getter,
+        ..puts("wake-getter-two")
     },
     Operation {
         before: 0,
@@ -272,6 +281,25 @@ pub fn get(arena: &Arena, me: &Member, queue: &Queue) -> Result<Option<u64>> {
     }
 }
 
+fn put_two(arena: &Arena, me: &Member, queue: &Queue) -> Result<()> {
+    let mut puts = queue.puts(arena, me);
+    for value in [OWN, SECOND] {
+        puts.put(Message::Inline {
+            kind: INLINE_KIND,
+            bytes: &value.to_le_bytes(),
+        })?;
+    }
+    puts.end()
+}
+
+fn get_two(arena: &Arena, me: &Member, queue: &Queue) -> Result<()> {
+    let mut gets = queue.gets(arena, me);
+    for _ in 0..2 {
+        gets.next(&mut [0; INLINE])?;
+    }
+    gets.end()
+}
+
 /// The armed part of an operation.
 pub type Step<'a> = Box<dyn FnOnce() -> Result<()> + 'a>;
 
@@ -365,6 +393,8 @@ pub fn prepare<'a>(
         "put-inline" | "grow" | "wake-getter" => {
             Box::new(move || put(arena, me, &t, OWN, Shape::Inline).map(drop))
         }
+        "put-two" | "wake-getter-two" => Box::new(move || put_two(arena, me, &t)),
+        "get-two" => Box::new(move || get_two(arena, me, &t)),
         "put-block" => Box::new(move || put(arena, me, &t, OWN, Shape::Block).map(drop)),
         "put-large" => Box::new(move || put(arena, me, &t, OWN, Shape::Large).map(drop)),
         "put-handle" => {
@@ -423,8 +453,10 @@ pub fn shape_before(name: &str, handle: Handle) -> Shape {
 #[must_use]
 pub fn judge(operation: &Operation, done: bool, found: &[u64]) -> Option<String> {
     let before: Vec<u64> = (1 + operation.prepared..=operation.before).collect();
-    let own = found.iter().filter(|value| **value == OWN).count();
-    let mut rest: Vec<u64> = found.iter().copied().filter(|value| *value != OWN).collect();
+    let times = |wanted| found.iter().filter(|value| **value == wanted).count();
+    let (own, second) = (times(OWN), times(SECOND));
+    let mut rest: Vec<u64> = found.to_vec();
+    rest.retain(|value| ![OWN, SECOND].contains(value));
     rest.sort_unstable();
     let right = match (operation.puts, done) {
         (false, _) => own == 0,
@@ -436,11 +468,22 @@ pub fn judge(operation: &Operation, done: bool, found: &[u64]) -> Option<String>
             "the victim's message is there {own} times (put returned: {done})"
         ));
     }
-    let taken = &before[before.len().min(1)..];
+    let is_two = operation.name.ends_with("-two");
+    let right = match (operation.puts && is_two, done) {
+        (false, _) => second == 0,
+        (true, true) => second == 1,
+        (true, false) => second <= own,
+    };
+    if !right {
+        return Some(format!(
+            "the victim's second message is there {second} times, the first {own} (put returned: {done})"
+        ));
+    }
+    let most = before.len().min(if is_two { 2 } else { 1 });
     let right = match (operation.takes, done) {
         (false, _) => rest == before,
-        (true, true) => rest == taken,
-        (true, false) => rest == before || rest == taken,
+        (true, true) => rest == before[most..],
+        (true, false) => (0..=most).any(|taken| rest == before[taken..]),
     };
     (!right).then(|| format!("the messages {before:?} have become {rest:?} (get returned: {done})"))
 }

@@ -68,17 +68,37 @@ fn objects() {
 
 #[test]
 fn puts() {
-    kill_at_every_point(&["put-inline", "put-block", "put-large", "put-handle", "grow"]);
+    kill_at_every_point(&[
+        "put-inline",
+        "put-block",
+        "put-large",
+        "put-handle",
+        "put-two",
+        "grow",
+    ]);
 }
 
 #[test]
 fn gets() {
-    kill_at_every_point(&["get-inline", "get-block", "get-handle", "retire", "shut-down"]);
+    kill_at_every_point(&[
+        "get-inline",
+        "get-block",
+        "get-handle",
+        "get-two",
+        "retire",
+        "shut-down",
+    ]);
 }
 
 #[test]
 fn waits() {
-    kill_at_every_point(&["wait", "wake-getter", "wake-all", "wake-putter"]);
+    kill_at_every_point(&[
+        "wait",
+        "wake-getter",
+        "wake-getter-two",
+        "wake-all",
+        "wake-putter",
+    ]);
 }
 
 #[test]

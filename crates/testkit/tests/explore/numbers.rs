@@ -1,6 +1,6 @@
 //! Puts and gets of numbers, and what must be true of them at the end.
 use polyproc_arena::{Arena, Member};
-use polyproc_channel::queue::{Got, Message, Put, Queue};
+use polyproc_channel::queue::{Gets, Got, Message, Next, Put, Puts, Queue};
 use polyproc_channel::slot::INLINE;
 use polyproc_testkit::explore::End;
 use polyproc_testkit::family::Family;
@@ -16,18 +16,17 @@ pub const SHUT: u64 = u64::MAX - 2;
 pub const PUT: u64 = 1 << 32;
 
 pub fn put(arena: &Arena, me: &Member, queue: &Queue, value: u64) -> u64 {
+    put_next(&mut queue.puts(arena, me), value)
+}
+
+/// One of several puts in a row.
+pub fn put_next(puts: &mut Puts<'_>, value: u64) -> u64 {
     let bytes = value.to_le_bytes();
-    match queue
-        .try_put(
-            arena,
-            me,
-            Message::Inline {
-                kind: 1,
-                bytes: &bytes,
-            },
-        )
-        .unwrap()
-    {
+    let message = Message::Inline {
+        kind: 1,
+        bytes: &bytes,
+    };
+    match puts.put(message).unwrap() {
         Put::Done => PUT + value,
         Put::Full => FULL,
         Put::ShutDown => SHUT,
@@ -77,6 +76,16 @@ pub fn get(arena: &Arena, me: &Member, queue: &Queue) -> u64 {
         }
         Got::Empty => EMPTY,
         Got::ShutDown => SHUT,
+    }
+}
+
+/// One of several gets in a row, of messages that lie in slots.
+pub fn get_next(gets: &mut Gets<'_>) -> u64 {
+    let mut buffer = [0; INLINE];
+    match gets.next(&mut buffer).unwrap() {
+        Next::Message => u64::from_le_bytes(buffer[..8].try_into().unwrap()),
+        Next::Empty => EMPTY,
+        Next::ShutDown => SHUT,
     }
 }
 

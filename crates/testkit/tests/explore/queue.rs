@@ -1,6 +1,6 @@
 //! The queue: puts and gets in all orders that the bounds allow, with kills.
 
-use crate::numbers::{EMPTY, close, get, put, put_block, settle};
+use crate::numbers::{EMPTY, close, get, get_next, put, put_block, put_next, settle};
 use polyproc_channel::queue::Queue;
 use polyproc_testkit::explore::{Actor, End, Explorer, Scenario};
 use polyproc_testkit::family::Family;
@@ -11,6 +11,10 @@ enum Task {
     Put,
     PutBlock,
     Get,
+    /// Puts two in a row.
+    PutTwo,
+    /// Takes two in a row, if they are there.
+    GetTwo,
     /// Takes a block of the size of a queue's second segment and clears it, as another queue would.
     Reuse,
 }
@@ -48,6 +52,22 @@ impl Scenario for Concert {
         for (k, task) in self.tasks[actor.p].iter().enumerate() {
             let value = (actor.p * 10 + k) as u64;
             actor.note(match task {
+                Task::PutTwo => {
+                    let mut puts = queue.puts(actor.arena, actor.me);
+                    for value in [value * 100, value * 100 + 1] {
+                        actor.note(put_next(&mut puts, value));
+                    }
+                    puts.end().unwrap();
+                    EMPTY
+                }
+                Task::GetTwo => {
+                    let mut gets = queue.gets(actor.arena, actor.me);
+                    for _ in 0..2 {
+                        actor.note(get_next(&mut gets));
+                    }
+                    gets.end().unwrap();
+                    EMPTY
+                }
                 Task::Put => put(actor.arena, actor.me, queue, value),
                 Task::PutBlock => put_block(actor.arena, actor.me, queue, value),
                 Task::Get => get(actor.arena, actor.me, queue),
@@ -67,7 +87,7 @@ impl Scenario for Concert {
     }
 }
 
-use Task::{Get, Put, PutBlock, Reuse};
+use Task::{Get, GetTwo, Put, PutBlock, PutTwo, Reuse};
 
 #[test]
 fn put_and_get() {
@@ -118,6 +138,48 @@ fn a_bounded_queue() {
     Explorer::new("queue, bound of one", 3)
         .kills(1)
         .preemptions(2)
+        .run(&concert);
+}
+
+#[test]
+fn several_in_a_row() {
+    let all: [(&'static str, &'static [&'static [Task]], u64, u64); 5] = [
+        ("two in a row", &[&[PutTwo], &[GetTwo]], 0, 0),
+        ("two in a row into a new segment", &[&[PutTwo], &[GetTwo]], 30, 0),
+        (
+            "two in a row, and one who takes one",
+            &[&[GetTwo], &[Get], &[Put]],
+            0,
+            2,
+        ),
+        ("two who take two", &[&[GetTwo], &[GetTwo]], 29, 3),
+        ("two who put two", &[&[PutTwo], &[PutTwo], &[Get]], 0, 0),
+    ];
+    for (name, tasks, used, full) in all {
+        let concert = Concert {
+            tasks,
+            most: 0,
+            used,
+            full,
+        };
+        Explorer::new(name, tasks.len())
+            .kills(1)
+            .preemptions(if tasks.len() > 2 { 1 } else { 2 })
+            .run(&concert);
+    }
+}
+
+#[test]
+fn several_in_a_row_where_there_is_room_for_one() {
+    let concert = Concert {
+        tasks: &[&[PutTwo], &[Put], &[GetTwo]],
+        most: 1,
+        used: 0,
+        full: 0,
+    };
+    Explorer::new("two in a row, bound of one", 3)
+        .kills(1)
+        .preemptions(1)
         .run(&concert);
 }
 
