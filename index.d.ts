@@ -494,6 +494,9 @@ export declare function queuePutBytes(id: number, kind: number, bytes: Uint8Arra
 /** The same for a message with large buffers or handles (pairs of index and generation) beside it. */
 export declare function queuePutLarge(id: number, kind: number, area: number, length: number, blobs: Array<Uint8Array>, handles: Array<number>): number
 
+/** Puts messages that waited for room, from a copy of their own: see [`put_many`]. */
+export declare function queuePutMany(id: number, frames: Uint8Array): number
+
 /** True when a get on a queue would find a message or the end. */
 export declare function queueReadable(id: number): boolean
 

@@ -3,12 +3,13 @@
  * that each of them wants.
  */
 
-import { encode } from './codec/index.js'
+import { putBatch, waitingBatch, type WaitingBatch } from './batch.js'
+import { encode, encodeBatch } from './codec/index.js'
 import { fromNative, OutOfMemoryError } from './errors.js'
 import { ended, nothing, Put, putInto, send, take, Waiting } from './message.js'
 import { call, native } from './native.js'
 import { extensionsOf } from './shipping.js'
-import { isTurnOver, Line, notYet, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+import { isLong, isTurnOver, Line, notYet, remaining, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** What a user of the channel says when something cannot be done; each throws. */
 export interface Refusals {
@@ -22,6 +23,13 @@ export interface Refusals {
 
 /** Takes the next message of a queue, or gives {@link nothing} or {@link ended}; see {@link take}. */
 export type Taking = (queue: number, patient: boolean) => unknown
+
+function ignore(): void { /* nobody counts */ }
+
+async function nextTurn(signal: AbortSignal | undefined): Promise<void> {
+  await new Promise(setImmediate)
+  signal?.throwIfAborted()
+}
 
 /** See the module. */
 export class Channel<S, R> {
@@ -61,8 +69,8 @@ export class Channel<S, R> {
     return this.#refuse.putEnded()
   }
 
-  #retry(message: Waiting): undefined | typeof notYet {
-    const put = call(() => message.put(this.#id()))
+  #retry(message: Waiting | WaitingBatch, told: (count: number) => void = ignore): undefined | typeof notYet {
+    const put = call(() => message.put(this.#id(), told))
     if (put === Put.ShutDown) this.#refuse.putEnded()
     return put === Put.Full ? notYet : undefined
   }
@@ -88,24 +96,72 @@ export class Channel<S, R> {
     }
   }
 
-  /** Puts items one after the other; `count` is told of each that is in. */
-  async putAll(items: Iterable<S>, options: WaitOptions | undefined, count: () => void): Promise<void> {
-    const timeout = timeoutOf(options)
+  /** Puts items one after the other; `put` is told how many more are in. */
+  async putAll(items: Iterable<S>, options: WaitOptions | undefined, put: (count: number) => void): Promise<void> {
+    const left = remaining(options)
     options?.signal?.throwIfAborted()
-    const end = performance.now() + timeout
+    if (Array.isArray(items)) {
+      let at = 0
+      const told = (count: number): void => {
+        at += count
+        put(count)
+      }
+      while (at < items.length) {
+        const waiting = this.#putBatch(items, at, told)
+        if (waiting !== undefined) await this.#putters.wait(() => this.#retry(waiting, told), { ...options, timeout: left() }, () => this.#refuse.full())
+        isLong()
+        if (isTurnOver()) await nextTurn(options?.signal)
+      }
+      return
+    }
     for (const item of items) {
       // Where there is room a promise for each item would cost as much as the item.
-      if (this.#putters.isBusy || !this.tryPut(item)) {
-        await this.put(item, { ...options, timeout: timeout === Infinity ? Infinity : end - performance.now() })
-        count()
-        continue
-      }
-      count()
-      if (isTurnOver()) {
-        await new Promise(setImmediate)
-        options?.signal?.throwIfAborted()
-      }
+      if (this.#putters.isBusy || !this.tryPut(item)) await this.put(item, { ...options, timeout: left() })
+      put(1)
+      if (isTurnOver()) await nextTurn(options?.signal)
     }
+  }
+
+  /** As putAll, blocking this thread. */
+  putAllSync(items: Iterable<S>, options: SyncWaitOptions | undefined, put: (count: number) => void): void {
+    const left = remaining(options)
+    if (!Array.isArray(items)) {
+      for (const item of items) {
+        this.putSync(item, { timeout: left() })
+        put(1)
+      }
+      return
+    }
+    let at = 0
+    const told = (count: number): void => {
+      at += count
+      put(count)
+    }
+    while (at < items.length) {
+      const waiting = this.#putBatch(items, at, told)
+      if (waiting !== undefined) waitSync(What.Putter, this.#id, () => this.#retry(waiting, told), left(), () => this.#refuse.full())
+    }
+  }
+
+  /** Puts a batch of the items from an index on; what there is no room for waits. */
+  #putBatch(items: readonly S[], from: number, put: (count: number) => void): Waiting | WaitingBatch | undefined {
+    const id = this.#id()
+    const batch = encodeBatch(items, from, extensionsOf(), `${this.#root}s`)
+    try {
+      if (batch.count > 0) {
+        const outcome = this.#putters.isBusy ? waitingBatch(batch) : putBatch(id, batch, put)
+        if (outcome === Put.Done) return undefined
+        if (typeof outcome === 'object') return outcome
+        return this.#refuse.putEnded()
+      }
+    } catch (error) {
+      throw fromNative(error)
+    } finally {
+      batch.release()
+    }
+    const waiting = this.#putters.isBusy ? this.#copy(items[from]!) : this.#put(items[from]!)
+    if (waiting === undefined) put(1)
+    return waiting
   }
 
   putSync(item: S, options?: SyncWaitOptions): void {

@@ -3,12 +3,13 @@
  * it has marked it goes to somebody else, or everybody who joins is told that it is lost.
  */
 
+import { takeMany } from './batch.js'
 import type { Taking } from './channel.js'
 import { ClosedError, ShutDown, StateError, WorkerLostError } from './errors.js'
 import { handleOf, registerKind, type Handle } from './handles.js'
 import { ended, Got, nothing, take } from './message.js'
 import { call, native } from './native.js'
-import { channelOf, create, idOf, opened, Queue, taking, type Bounds, type QueueOptions } from './queue.js'
+import { channelOf, create, idOf, opened, Queue, taking, takingMany, type Bounds, type QueueOptions } from './queue.js'
 import { Line, notYet, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** How a joinable queue is made. */
@@ -44,7 +45,7 @@ const MOST_DELIVERIES = 2 ** 21 - 1
 /** How long an exit code is waited for, in ms: a process is dead as soon as the kernel says so, its parent learns how a little later. */
 const EXIT_CODE = 1000
 
-/** An item in this thread's hand, as the native part names it. */
+/** An item in this thread's hand, as the native part names it; `attempt` is of use for deliveries alone. */
 interface Hand { readonly ticket: number; readonly slot: number; readonly attempt: number }
 
 /** What this thread took by `get` and has not marked, oldest first: of each queue one row, whatever objects stand for it here. */
@@ -174,6 +175,14 @@ export class JoinableQueue<T = any> extends Queue<T> {
     return (queue, patient) => takeItem(queue, patient, false, (value, hand) => {
       this.#hands.add(hand)
       return value
+    })
+  }
+
+  /** @internal */
+  protected override [takingMany](queue: number, max: number, patient: boolean): unknown {
+    return takeMany(queue, max, patient, {
+      taken: (ticket, slot) => { this.#hands.add({ ticket, slot, attempt: 0 }) },
+      refused: (ticket, slot) => { native.deliveryRefuse(queue, ticket, slot) },
     })
   }
 

@@ -39,9 +39,13 @@ export class Waiting {
     this.value = message.handles.length > 0 ? value : undefined
   }
 
-  put(queue: number): number {
+  /** Puts it if there is room, and tells `told` then. The result is one of {@link Put}. */
+  put(queue: number, told: (count: number) => void): number {
     const put = native.queuePutBytes(queue, this.#kind, this.#bytes, this.#blobs, this.#handles)
-    if (put === Put.Done) surrender(this.#pieces)
+    if (put === Put.Done) {
+      surrender(this.#pieces)
+      told(1)
+    }
     return put
   }
 }
@@ -74,6 +78,17 @@ const TWO_32 = 2 ** 32
 const none: readonly never[] = []
 let depth = 0
 
+/** Does something with the receiving area for the depth that it is told; what is received meanwhile has another. */
+export function deeper<T>(what: (depth: number) => T): T {
+  const mine = depth
+  depth = mine + 1
+  try {
+    return what(mine)
+  } finally {
+    depth = mine
+  }
+}
+
 const queueGet = (queue: number, area: number): number => bare.queueGet(queue, area)
 
 /**
@@ -89,26 +104,34 @@ export function take(queue: number, patient: boolean, get = queueGet): unknown {
   const got = get(queue, mine)
   if (got >= 0) {
     const kind = Math.floor(got / TWO_32)
-    const length = got - kind * TWO_32
-    if (patient) {
-      const modules = needsOf(kind, area, 0, length)
-      const loading = modules.length > 0 ? preload(modules) : undefined
-      if (loading !== undefined) {
-        const copy = Buffer.from(area.subarray(0, length))
-        return loading.then(() => decode(kind, copy, 0, length, none, none, extensionsOf()))
-      }
-    }
     depth = mine + 1
     try {
-      return decode(kind, area, 0, length, none, none, extensionsOf())
+      return readSmall(kind, area, 0, got - kind * TWO_32, patient)
     } finally {
       depth = mine
     }
   }
   if (got === Got.Nothing) return nothing
   if (got === Got.Ended) return ended
+  return readLarge(native.receive(), patient)
+}
+
+/** The value of a message in a receiving area, or a promise of it. */
+export function readSmall(kind: number, area: Buffer, start: number, end: number, patient: boolean): unknown {
+  if (patient) {
+    const modules = needsOf(kind, area, start, end)
+    const loading = modules.length > 0 ? preload(modules) : undefined
+    if (loading !== undefined) {
+      const copy = Buffer.from(area.subarray(start, end))
+      return loading.then(() => decode(kind, copy, 0, copy.length, none, none, extensionsOf()))
+    }
+  }
+  return decode(kind, area, start, end, none, none, extensionsOf())
+}
+
+/** The value of a message that the native part gave, or a promise of it. */
+export function readLarge(received: Received, patient: boolean): unknown {
   isLong()
-  const received = native.receive()
   const loading = patient ? preload(needs(received)) : undefined
   return loading === undefined ? read(received) : loading.then(() => read(received))
 }

@@ -31,7 +31,7 @@ const [queuePut, queueGet, lockTry, lockGlance, lockReleaseTurn, rlockTry, semap
   raw['queuePut']!, raw['queueGet']!, raw['lockTry']!, raw['lockGlance']!, raw['lockReleaseTurn']!, raw['rlockTry']!, raw['semaphoreTry']!,
   raw['semaphoreRelease']!, raw['semaphoreValue']!, raw['eventIsSet']!,
 ]
-const [joinableTake, joinableDone] = [raw['joinableTake']!, raw['joinableDone']!]
+const [queuePutMany, queueGetMany, joinableTake, joinableDone] = [raw['queuePutMany']!, raw['queueGetMany']!, raw['joinableTake']!, raw['joinableDone']!]
 const [boardSubmit, boardClaim, boardSettle, boardStop, boardStopAsked, boardLost, boardRelease, boardState, boardSetState] = [
   raw['boardSubmit']!, raw['boardClaim']!, raw['boardSettle']!, raw['boardStop']!, raw['boardStopAsked']!, raw['boardLost']!,
   raw['boardRelease']!, raw['boardState']!, raw['boardSetState']!,
@@ -65,6 +65,30 @@ export const bare = {
     cells[0] = id
     cells[1] = area
     queueGet()
+    return doubles[3] as number
+  },
+  /**
+   * Puts the messages that stand in a sending area from `start` to `end`, each behind its length and kind: how many there was room
+   * for, or, when that is none, 0 full, -1 shut down. A failure throws when it is the first that fails.
+   */
+  queuePutMany(id: number, area: number, start: number, end: number): number {
+    cells[0] = id
+    cells[1] = area
+    cells[2] = start
+    cells[3] = end
+    queuePutMany()
+    return whole()
+  },
+  /**
+   * Up to `max` messages are copied to a receiving area, each behind its length and kind and, in a joinable queue, ticket and
+   * place of its slot as doubles: how many they are, and 2^32 more when another is to be fetched by `receive`. Else -1
+   * nothing, -2 ended.
+   */
+  queueGetMany(id: number, area: number, max: number): number {
+    cells[0] = id
+    cells[1] = area
+    cells[2] = max
+    queueGetMany()
     return doubles[3] as number
   },
   /** As queueGet, of a joinable queue: the item is in this thread's hand, see {@link takenTicket} and {@link takenSlot}. */

@@ -3,11 +3,12 @@
  */
 
 import { inspect } from 'node:util'
+import { counted, takeMany } from './batch.js'
 import { Channel, type Taking } from './channel.js'
 import { ClosedError, Empty, Full, ShutDown } from './errors.js'
 import { handleOf, registerKind, type Handle, type Shareable } from './handles.js'
 import { allowNames, call, join, native } from './native.js'
-import { notYet, readiness, timeoutOf, What, type Readiness, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+import { notYet, readiness, What, type Readiness, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** What an object of a name is called by. */
 export interface Named {
@@ -74,6 +75,8 @@ export function opened<Q>(handle: Handle, make: () => Q): Q {
 export const create: unique symbol = Symbol('create')
 /** Takes the next item. */
 export const taking: unique symbol = Symbol('taking')
+/** Takes several items. */
+export const takingMany: unique symbol = Symbol('takingMany')
 /** Its channel. */
 export const channelOf: unique symbol = Symbol('channel')
 /** Its id; throws once it is closed. */
@@ -131,6 +134,11 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
   }
 
   /** @internal */
+  protected [takingMany](queue: number, max: number, patient: boolean): unknown {
+    return takeMany(queue, max, patient)
+  }
+
+  /** @internal */
   protected get [channelOf](): Channel<T, T> {
     return this.#channel
   }
@@ -174,59 +182,46 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
   }
 
   /**
-   * Puts items one after the other, waiting for room where it must.
+   * Puts items one after the other, waiting for room where it must. Those of an array are encoded some at a time (up to 512,
+   * or 32 KiB of them) before any of these is put, so what cannot be sent throws before those beside it are in the queue;
+   * the items of anything else that can be iterated are asked for one by one.
    *
    * @throws As put; the error's `count` is the number of items that were put.
    */
   async putMany(items: Iterable<T>, options?: WaitOptions): Promise<void> {
     let count = 0
     try {
-      await this.#channel.putAll(items, options, () => { count += 1 })
+      await this.#channel.putAll(items, options, put => { count += put })
     } catch (error) {
-      throw counted(error, count)
+      throw counted(error, 'count', count)
     }
   }
 
   /** As putMany, blocking this thread. */
   putManySync(items: Iterable<T>, options?: SyncWaitOptions): void {
-    const left = remaining(options?.timeout)
     let count = 0
     try {
-      for (const item of items) {
-        this.#channel.putSync(item, { timeout: left() })
-        count += 1
-      }
+      this.#channel.putAllSync(items, options, put => { count += put })
     } catch (error) {
-      throw counted(error, count)
+      throw counted(error, 'count', count)
     }
   }
 
-  /** Waits for an item, then takes up to `max` that are there. @throws {@link Empty} on timeout, RangeError for a `max` below 1. */
+  /**
+   * Waits for an item, then takes up to `max` that are there.
+   *
+   * @throws {@link Empty} on timeout; RangeError for a `max` below 1; the error of an item that cannot be read here, whose `items`
+   * are the others that were taken.
+   */
   async getMany(max: number, options?: WaitOptions): Promise<T[]> {
     checkMax(max)
-    return this.#more([await this.#channel.get(options)], max)
+    return this.#channel.take<T[]>((queue, patient) => this[takingMany](queue, max, patient), options)
   }
 
   /** As getMany, blocking this thread. */
   getManySync(max: number, options?: SyncWaitOptions): T[] {
     checkMax(max)
-    return this.#more([this.#channel.getSync(options)], max)
-  }
-
-  #more(items: T[], max: number): T[] {
-    while (items.length < max) {
-      let item: T | typeof notYet
-      try {
-        item = this.#channel.tryGet()
-      } catch (error) {
-        // What was taken is given; the end is met by the next call.
-        if (error instanceof ShutDown) break
-        throw error
-      }
-      if (item === notYet) break
-      items.push(item)
-    }
-    return items
+    return this.#channel.takeSync<T[]>((queue, patient) => this[takingMany](queue, max, patient), options)
   }
 
   /** Takes the first item, waiting for one. @throws {@link Empty} on timeout; {@link ShutDown} when none will come. */
@@ -320,17 +315,6 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
 
 function checkMax(max: number): void {
   if (!(max >= 1)) throw new RangeError(`max must be 1 or more, not ${max}`)
-}
-
-/** What is left of a timeout, each time it is asked. */
-function remaining(timeout: number | undefined): () => number {
-  const all = timeoutOf({ timeout })
-  const began = performance.now()
-  return () => all === Infinity ? Infinity : all - (performance.now() - began)
-}
-
-function counted(error: unknown, count: number): unknown {
-  return typeof error === 'object' && error !== null ? Object.assign(error, { count }) : error
 }
 
 registerKind(KIND, handle => opened(handle, () => new Queue()))

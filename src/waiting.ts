@@ -35,6 +35,14 @@ export function timeoutOf(options: SyncWaitOptions | undefined): number {
   return timeout
 }
 
+/** What is left of a timeout, each time it is asked. */
+export function remaining(options: SyncWaitOptions | undefined): () => number {
+  const all = timeoutOf(options)
+  if (all === Infinity) return () => Infinity
+  const began = performance.now()
+  return () => all - (performance.now() - began)
+}
+
 /**
  * Blocks the thread until `attempt` succeeds. `late` makes the result (or throws) when time is up; `block` sleeps in the native
  * part, for so many ms (negative: for ever).
@@ -248,7 +256,8 @@ export class Line {
 
   /** What an operation returns that needed no wait. */
   done<T>(result: T): Promise<T> {
-    return isTurnOver() ? new Promise(resolve => { setImmediate(resolve, result) }) : Promise.resolve(result)
+    // What is a promise itself takes its time anyhow, and would have nobody to hear of its failure meanwhile.
+    return isTurnOver() && !(result instanceof Promise) ? new Promise(resolve => { setImmediate(resolve, result) }) : Promise.resolve(result)
   }
 
   /**

@@ -27,7 +27,9 @@ const noPieces: readonly ArrayBuffer[] = []
 
 export class Encoder extends Writer {
   kind = 0
-  /** Bytes in the scratch area. */
+  /** Where in the scratch area the message begins. */
+  protected start = 0
+  /** Its bytes. */
   length = 0
   /** Large buffers, to stand beside the message in this order; the native part copies them. */
   blobs: Uint8Array[] = noBytes as Uint8Array[]
@@ -37,7 +39,7 @@ export class Encoder extends Writer {
 
   private readonly seen = new Array<unknown>(LINEAR).fill(null)
   private seenMap: Map<object, number> | null = null
-  private count = 0
+  private objects = 0
   private message = 0
   private shapes = 0
   private lastShape = firstShape
@@ -47,9 +49,11 @@ export class Encoder extends Writer {
   /** Objects that the receiver can only make once it has their class, which is being written. */
   unmade: Set<object> | null = null
 
-  /** Encodes a value from the start of the area. */
-  encode(value: unknown, extensions: Extensions): void {
-    this.rewind()
+  /** Encodes a value from that place in the area on. */
+  encode(value: unknown, extensions: Extensions, start = 0): void {
+    this.rewind(start)
+    this.start = start
+    if (start > this.limit) this.reserve(0)
     this.extensions = extensions
     if (typeof value === 'object') {
       if (value === null) {
@@ -66,30 +70,35 @@ export class Encoder extends Writer {
     if (typeof value === 'number') {
       const int = value | 0
       if (int === value && (int !== 0 || 1 / value > 0)) {
-        this.view.setInt32(0, int, true)
+        this.view.setInt32(this.start, int, true)
         this.bare(Kind.Int32, 4)
       } else {
-        this.view.setFloat64(0, value, true)
+        this.view.setFloat64(this.start, value, true)
         this.bare(Kind.Float64, 8)
       }
     } else if (typeof value === 'string') this.encodeString(value)
     else if (value === undefined) this.bare(Kind.Undefined, 0)
     else if (typeof value === 'boolean') this.bare(value ? Kind.True : Kind.False, 0)
     else if (typeof value === 'bigint' && BigInt.asIntN(64, value) === value) {
-      this.view.setBigInt64(0, value, true)
+      this.view.setBigInt64(this.start, value, true)
       this.bare(Kind.BigInt64, 8)
     } else return false
     return true
   }
 
-  /** Lets go of everything that the message held. */
+  /** Lets go of everything that the message held, and of much memory. */
   reset(): void {
+    this.letGo()
+    shrink(this.memory)
+  }
+
+  /** Lets go of everything that the message held. */
+  protected letGo(): void {
     if (this.blobs.length > 0) this.blobs = noBytes as Uint8Array[]
     if (this.handles.length > 0) this.handles = []
     if (this.pieces.length > 0) this.pieces = noPieces as ArrayBuffer[]
     // They know the functions of the message.
     this.extensions = nothingMore
-    shrink(this.memory)
   }
 
   private bare(kind: number, length: number): void {
@@ -100,23 +109,23 @@ export class Encoder extends Writer {
   private encodeString(text: string): void {
     const { length } = text
     this.reserve(length * 2)
-    const { bytes } = this
+    const { bytes, start } = this
     if (length <= LOOP_LIMIT) {
       let i = 0
       for (; i < length; i += 1) {
         const unit = text.charCodeAt(i)
         if (unit > 255) break
-        bytes[i] = unit
+        bytes[start + i] = unit
       }
       if (i === length) {
         this.bare(Kind.Latin1, length)
         return
       }
     } else if (isLatin1(text)) {
-      this.bare(Kind.Latin1, bytes.write(text, 0, length, 'latin1'))
+      this.bare(Kind.Latin1, bytes.write(text, start, length, 'latin1'))
       return
     }
-    this.bare(Kind.Utf16, bytes.write(text, 0, length * 2, 'utf16le'))
+    this.bare(Kind.Utf16, bytes.write(text, start, length * 2, 'utf16le'))
   }
 
   /** A view or ArrayBuffer that is the whole message; false if it is of a kind that needs more than its bytes. */
@@ -143,20 +152,20 @@ export class Encoder extends Writer {
     this.message = messages += 1
     this.shapes = 0
     this.flags = 0
-    this.count = 0
+    this.objects = 0
     try {
       this.write(value)
       if (this.needs !== null || (this.flags & Flag.Buffers) !== 0) this.writeSections()
     } finally {
       const { seen } = this
-      for (let i = Math.min(this.count, LINEAR) - 1; i >= 0; i -= 1) seen[i] = null
+      for (let i = Math.min(this.objects, LINEAR) - 1; i >= 0; i -= 1) seen[i] = null
       this.seenMap = null
       this.buffers?.clear()
       this.needs = null
       this.unmade = null
     }
     this.kind = Kind.Graph + this.flags
-    this.length = this.at
+    this.length = this.at - this.start
   }
 
   /** Writes any value where the cursor is. */
@@ -192,7 +201,7 @@ export class Encoder extends Writer {
     let id: number | undefined = -1
     if (this.seenMap === null) {
       const seen = this.seen
-      const count = this.count
+      const count = this.objects
       for (let i = 0; i < count; i += 1) {
         if (seen[i] === value) {
           id = i
@@ -208,10 +217,10 @@ export class Encoder extends Writer {
       }
     } else {
       id = this.seenMap.get(value) ?? -1
-      if (id < 0) this.seenMap.set(value, this.count)
+      if (id < 0) this.seenMap.set(value, this.objects)
     }
     if (id < 0) {
-      this.count += 1
+      this.objects += 1
       return false
     }
     if (this.unmade?.has(value) === true) throw new Refusal(value, 'its class leads back to it, and extends a built-in one; keep what leads back out of static members')
@@ -431,7 +440,7 @@ export class Encoder extends Writer {
   }
 
   private writePlace(place: number): void {
-    this.view.setUint32(this.at, place, true)
+    this.view.setUint32(this.at, place - this.start, true)
     this.at += 4
   }
 

@@ -37,8 +37,28 @@ export interface Message {
   release(): void
 }
 
-class Encoding extends Encoder implements Message {
+/** Several encoded values, one behind the other in a scratch area, each behind its length and its kind, 4 bytes each. Good until `release`. */
+export interface Batch {
+  /** How many there are. */
+  readonly count: number
   readonly area: number
+  readonly bytes: Buffer
+  /** Where the last of them ends. */
+  readonly end: number
+  /** Gives the area back. */
+  release(): void
+}
+
+/** Bytes before each message of a batch. */
+export const FRAME_BYTES = 8
+/** A batch grows no more when it has so many bytes, or messages. */
+const BATCH_BYTES = 32 * 1024
+const BATCH_COUNT = 512
+
+class Encoding extends Encoder implements Message, Batch {
+  readonly area: number
+  count = 0
+  end = 0
 
   constructor(depth: number) {
     super(depth)
@@ -53,8 +73,24 @@ class Encoding extends Encoder implements Message {
     return at
   }
 
+  /** Encodes another value of a batch; false, and nothing of it is there, if it needs more than its bytes. */
+  append(value: unknown, extensions: Extensions): boolean {
+    const frame = this.count === 0 ? 0 : this.end
+    this.encode(value, extensions, frame + FRAME_BYTES)
+    if (this.blobs.length > 0 || this.handles.length > 0) {
+      this.letGo()
+      return false
+    }
+    this.view.setInt32(frame, this.length, true)
+    this.view.setInt32(frame + 4, this.kind, true)
+    this.end = this.start + this.length
+    this.count += 1
+    return true
+  }
+
   release(): void {
     this.reset()
+    this.count = 0
     depth = this.area
   }
 }
@@ -89,6 +125,31 @@ export function encode(value: unknown, extensions: Extensions = none, root = '')
   } catch (error) {
     message.release()
     throw toSerializationError(error, value, root, extensions)
+  }
+}
+
+/**
+ * Encodes values from an index on, as they are now: as many as make a good batch, none if the first carries a handle or
+ * a large buffer and so has to travel alone.
+ *
+ * @param root How the list is called in errors.
+ * @throws As {@link encode}; then none of the batch is of use.
+ */
+export function encodeBatch(values: readonly unknown[], from: number, extensions: Extensions = none, root = ''): Batch {
+  const mine = depth
+  const batch = encodings[mine] ??= new Encoding(mine)
+  depth = mine + 1
+  let at = from
+  try {
+    // A getter may make the list longer or shorter.
+    while (at < values.length && at - from < BATCH_COUNT && batch.append(values[at], extensions)) {
+      at += 1
+      if (batch.end > BATCH_BYTES) break
+    }
+    return batch
+  } catch (error) {
+    batch.release()
+    throw toSerializationError(error, values[at], `${root}[${at}]`, extensions)
   }
 }
 

@@ -25,21 +25,19 @@ export class Writer {
     this.rewind()
   }
 
-  /** Starts over; the area may have been replaced since. */
-  protected rewind(): void {
+  /** Goes to a place in the area, which may have been replaced since. */
+  protected rewind(at = 0): void {
     this.bytes = this.memory.bytes
     this.view = this.memory.view
     this.limit = this.bytes.length - SLACK
-    this.at = 0
+    this.at = at
   }
 
   /** Makes sure of `size` bytes and {@link SLACK} more. */
   protected reserve(size: number): void {
     if (this.at + size <= this.limit) return
     grow(this.memory, this.at, this.at + size + SLACK)
-    const { at } = this
-    this.rewind()
-    this.at = at
+    this.rewind(this.at)
   }
 
   writeVaruint(value: number): void {

@@ -5,6 +5,7 @@
 //! Measured: through the macros a call takes some 170 ns; bare 10, and 4 more to learn what it was made with, 5 for an
 //! argument, 5 for a result. Through cells all of these take 2 together.
 
+use crate::batch;
 use crate::board;
 use crate::failure::{Fail, Result, fail, node, state};
 use crate::isolate::Isolate;
@@ -241,6 +242,20 @@ unsafe extern "C" fn queue_get(env: sys::napi_env, _: sys::napi_callback_info) -
     run(env, |isolate, [id, area]| queue::get(isolate, id, area))
 }
 
+/// Puts several messages into a queue: see [`batch::put_area`].
+unsafe extern "C" fn queue_put_many(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [id, area, start, end]| {
+        batch::put_area(isolate, id, area, start, end)
+    })
+}
+
+/// Takes several messages from a queue: see [`batch::get_many`].
+unsafe extern "C" fn queue_get_many(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [id, area, max]| {
+        batch::get_many(isolate, id, area, max)
+    })
+}
+
 /// Makes a row for a task: see [`board::submit`].
 unsafe extern "C" fn board_submit(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
     run(env, |isolate, [id, lane, attempts]| {
@@ -324,6 +339,8 @@ unsafe extern "C" fn nothing(_: sys::napi_env, _: sys::napi_callback_info) -> sy
 const CALLS: &[(&str, Call)] = &[
     ("queuePut", queue_put),
     ("queueGet", queue_get),
+    ("queuePutMany", queue_put_many),
+    ("queueGetMany", queue_get_many),
     ("joinableTake", joinable_take),
     ("joinableDone", joinable_done),
     ("nothing", nothing),

@@ -14,7 +14,7 @@ use polyproc_channel::connection::End;
 use polyproc_pool::Lane;
 use polyproc_sync::Condition;
 use polyproc_sync::condition::Waiting;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 
 /// Bytes that JavaScript and native code both see. JavaScript keeps the buffer alive.
@@ -129,14 +129,16 @@ unsafe extern "C" fn leave(_: *mut std::ffi::c_void) {
 impl Isolate {
     /// The queue of an id.
     pub fn queue(&self, id: u32) -> Result<Queue> {
-        self.queues
-            .borrow()
-            .get(id as usize)
-            .copied()
-            .flatten()
-            .ok_or_else(|| {
-                crate::failure::Fail::new("ERR_POLYPROC_CLOSED".to_owned(), "the queue is closed".to_owned())
-            })
+        Ok(*self.open_queue(id)?)
+    }
+
+    /// The same, of use until anything is opened or closed: a copy of it costs as much as a get.
+    #[inline]
+    pub fn open_queue(&self, id: u32) -> Result<Ref<'_, Queue>> {
+        let queue = Ref::filter_map(self.queues.borrow(), |queues| queues.get(id as usize)?.as_ref());
+        queue.map_err(|_| {
+            crate::failure::Fail::new("ERR_POLYPROC_CLOSED".to_owned(), "the queue is closed".to_owned())
+        })
     }
 
     /// Remembers an open queue; returns its id.

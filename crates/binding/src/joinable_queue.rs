@@ -3,15 +3,13 @@
 
 use crate::failure::{Result, fail};
 use crate::isolate::{Isolate, isolate};
-use crate::queue::{ENDED, LARGE, NOTHING, TWO_32, bytes_of, pairs};
-use crate::received;
+use crate::queue::{ENDED, LARGE, NOTHING, TWO_32, bytes_of, copied, inline_part, pairs};
 use crate::waits::{Target, wait_for};
 use napi::Env;
 use napi_derive::napi;
 use polyproc_channel::Got;
 use polyproc_channel::joinable::{Hand, Joined, Policy};
 use polyproc_channel::queue::{JOINABLE, Options, Queue};
-use polyproc_channel::slot::INLINE;
 use polyproc_family::{Key, children};
 use std::cell::Cell;
 
@@ -63,11 +61,12 @@ pub fn joinable_get(env: &Env, id: u32, area: u32, receives: bool) -> Result<f64
 /// As [`joinable_get`], for the bare call.
 pub fn get(isolate: &Isolate, id: u32, area: u32, receives: bool) -> Result<f64> {
     let queue = isolate.queue(id)?;
-    let mut buffer = [0; INLINE];
+    let area = isolate.receiving(area)?;
+    let buffer = inline_part(area, 0)?;
     let got = if receives {
-        queue.try_receive(isolate.arena, &isolate.me, &mut buffer)
+        queue.try_receive(isolate.arena, &isolate.me, buffer)
     } else {
-        queue.try_get(isolate.arena, &isolate.me, &mut buffer)
+        queue.try_get(isolate.arena, &isolate.me, buffer)
     };
     let message = match got.map_err(fail)? {
         Got::Empty => return Ok(NOTHING),
@@ -75,23 +74,17 @@ pub fn get(isolate: &Isolate, id: u32, area: u32, receives: bool) -> Result<f64>
         Got::Message(message) => message,
     };
     if let Some(hand) = message.hand {
-        TAKEN.set((hand.ticket as f64, hand.slot as f64, hand.attempt as f64));
+        remember(&hand);
     }
-    let area = isolate.receiving(area)?;
-    let len = if message.block == 0 {
-        let len = (message.len as usize).min(area.len);
-        // SAFETY: the area is alive and at least that long; the buffer is our own.
-        unsafe { std::ptr::copy_nonoverlapping(buffer.as_ptr(), area.at, len) };
-        Some(len)
-    } else {
-        received::copy_plain(isolate, &message, area)?
-    };
-    Ok(if let Some(len) = len {
-        f64::from(message.kind) * TWO_32 + len as f64
-    } else {
-        received::keep(message);
-        LARGE
+    Ok(match copied(isolate, &message, area)? {
+        Some(len) => f64::from(message.kind) * TWO_32 + len as f64,
+        None => LARGE,
     })
+}
+
+/// What [`taken`] tells from now on.
+pub fn remember(hand: &Hand) {
+    TAKEN.set((hand.ticket as f64, hand.slot as f64, hand.attempt as f64));
 }
 
 /// Ticket and place of the slot of the item that this thread took last.

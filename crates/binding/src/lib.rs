@@ -3,6 +3,7 @@
 
 mod bare;
 mod barrier;
+mod batch;
 mod board;
 mod condition;
 mod connection;

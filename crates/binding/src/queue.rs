@@ -3,16 +3,17 @@
 //! Message bytes cross through scratch areas that both sides see; numbers in, numbers out.
 
 use crate::failure::{Result, fail, state};
-use crate::isolate::{Isolate, isolate};
+use crate::isolate::{Area, Isolate, isolate};
 use crate::received::{self, Received};
 use napi::Env;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use polyproc_arena::object::Handle;
 use polyproc_channel::envelope;
+use polyproc_channel::put::Puts;
 use polyproc_channel::queue::Options;
 use polyproc_channel::slot::INLINE;
-use polyproc_channel::{Got, Message, Put, Queue};
+use polyproc_channel::{Message, Next, Put, Queue};
 
 /// What a put returns.
 const DONE: i32 = 0;
@@ -117,13 +118,32 @@ pub fn queue_name(env: &Env, id: u32) -> Result<Option<String>> {
 /// Puts the message in the first `length` bytes of a sending area. 0 done, 1 full, 2 shut down.
 #[inline]
 pub fn put(isolate: &Isolate, id: u32, kind: u8, area: u32, length: u32) -> Result<i32> {
-    let queue = isolate.queue(id)?;
+    let queue = isolate.open_queue(id)?;
     let bytes = isolate.sent(area, length)?;
+    one(isolate, &queue, kind, bytes).map(outcome)
+}
+
+/// Puts one message that has nothing beside its bytes.
+#[inline]
+fn one(isolate: &Isolate, queue: &Queue, kind: u8, bytes: &[u8]) -> Result<Put> {
+    let mut puts = queue.puts(isolate.arena, &isolate.me);
+    let put = put_plain(isolate, queue, &mut puts, kind, bytes)?;
+    puts.end().map_err(fail)?;
+    Ok(put)
+}
+
+#[inline]
+pub fn put_plain(
+    isolate: &Isolate,
+    queue: &Queue,
+    puts: &mut Puts<'_>,
+    kind: u8,
+    bytes: &[u8],
+) -> Result<Put> {
     if bytes.len() <= INLINE {
-        let put = queue.try_put(isolate.arena, &isolate.me, Message::Inline { kind, bytes });
-        return put.map(outcome).map_err(fail);
+        return puts.put(Message::Inline { kind, bytes }).map_err(fail);
     }
-    put_block(isolate, &queue, kind, bytes, &[], &[])
+    put_block(isolate, queue, puts, kind, bytes, &[], &[])
 }
 
 /// The same for a message with large buffers or handles (pairs of index and generation) beside it.
@@ -141,7 +161,7 @@ pub fn queue_put_large(
     let queue = isolate.queue(id)?;
     let bytes = isolate.sent(area, length)?;
     let blobs: Vec<&[u8]> = blobs.iter().map(AsRef::as_ref).collect();
-    put_block(&isolate, &queue, kind, bytes, &blobs, &pairs(&handles))
+    put_large(&isolate, &queue, kind, bytes, &blobs, &pairs(&handles))
 }
 
 /// Puts a message that waited for room, from a copy of its own.
@@ -156,15 +176,11 @@ pub fn queue_put_bytes(
 ) -> Result<i32> {
     let isolate = isolate(env)?;
     let queue = isolate.queue(id)?;
-    if bytes.len() <= INLINE && blobs.is_empty() && handles.is_empty() {
-        let message = Message::Inline { kind, bytes: &bytes };
-        return queue
-            .try_put(isolate.arena, &isolate.me, message)
-            .map(outcome)
-            .map_err(fail);
+    if blobs.is_empty() && handles.is_empty() {
+        return one(&isolate, &queue, kind, &bytes).map(outcome);
     }
     let blobs: Vec<&[u8]> = blobs.iter().map(AsRef::as_ref).collect();
-    put_block(&isolate, &queue, kind, &bytes, &blobs, &pairs(&handles))
+    put_large(&isolate, &queue, kind, &bytes, &blobs, &pairs(&handles))
 }
 
 pub fn pairs(handles: &[u32]) -> Vec<Handle> {
@@ -189,7 +205,7 @@ pub fn object_kind(env: &Env, index: u32, generation: u32) -> Result<u32> {
     Ok(isolate.arena.object_kind(index).map_err(fail)? as u32)
 }
 
-fn put_block(
+fn put_large(
     isolate: &Isolate,
     queue: &Queue,
     kind: u8,
@@ -197,9 +213,26 @@ fn put_block(
     blobs: &[&[u8]],
     handles: &[Handle],
 ) -> Result<i32> {
+    let mut puts = queue.puts(isolate.arena, &isolate.me);
+    let put = put_block(isolate, queue, &mut puts, kind, bytes, blobs, handles)?;
+    puts.end().map_err(fail)?;
+    Ok(outcome(put))
+}
+
+#[inline(never)]
+fn put_block(
+    isolate: &Isolate,
+    queue: &Queue,
+    puts: &mut Puts<'_>,
+    kind: u8,
+    bytes: &[u8],
+    blobs: &[&[u8]],
+    handles: &[Handle],
+) -> Result<Put> {
+    puts.pause();
     // A full queue is asked before a megabyte is copied for nothing.
     if !queue.is_writable(isolate.arena, &isolate.me).map_err(fail)? {
-        return Ok(FULL);
+        return Ok(Put::Full);
     }
     let sealed = envelope::seal(isolate.arena, &isolate.me, bytes, blobs, handles).map_err(fail)?;
     let message = Message::Block {
@@ -208,41 +241,64 @@ fn put_block(
         len: sealed.len,
         pins: !handles.is_empty(),
     };
-    let put = queue.try_put(isolate.arena, &isolate.me, message);
+    let put = puts.put(message);
     if !matches!(put, Ok(Put::Done)) {
+        puts.pause();
         isolate.arena.free(&isolate.me, sealed.block).map_err(fail)?;
     }
-    put.map(outcome).map_err(fail)
+    put.map_err(fail)
 }
 
 /// Takes the next message. A small one is copied to a receiving area: the result is
 /// `kind * 2^32 + length`. Else -1 nothing, -2 ended, -3 fetch it by `receive`.
 #[inline]
 pub fn get(isolate: &Isolate, id: u32, area: u32) -> Result<f64> {
-    let queue = isolate.queue(id)?;
-    let mut buffer = [0; INLINE];
-    match queue
-        .try_get(isolate.arena, &isolate.me, &mut buffer)
-        .map_err(fail)?
-    {
-        Got::Empty => Ok(NOTHING),
-        Got::ShutDown => Ok(ENDED),
-        Got::Message(message) if message.block == 0 => {
-            let area = isolate.receiving(area)?;
-            let len = (message.len as usize).min(area.len);
-            // SAFETY: the area is alive and at least that long; the buffer is our own.
-            unsafe { std::ptr::copy_nonoverlapping(buffer.as_ptr(), area.at, len) };
-            Ok(f64::from(message.kind) * TWO_32 + len as f64)
-        }
-        Got::Message(message) => {
-            let area = isolate.receiving(area)?;
-            if let Some(len) = received::copy_plain(isolate, &message, area)? {
-                return Ok(f64::from(message.kind) * TWO_32 + len as f64);
-            }
-            received::keep(message);
-            Ok(LARGE)
-        }
+    let queue = isolate.open_queue(id)?;
+    let area = isolate.receiving(area)?;
+    let buffer = inline_part(area, 0)?;
+    let mut gets = queue.gets(isolate.arena, &isolate.me);
+    let next = gets.next(buffer).map_err(fail)?;
+    match next {
+        Next::Empty => return Ok(NOTHING),
+        Next::ShutDown => return Ok(ENDED),
+        Next::Message => {}
     }
+    let message = gets.received();
+    if message.block == 0 {
+        let got = f64::from(message.kind) * TWO_32 + f64::from(message.len);
+        gets.end().map_err(fail)?;
+        return Ok(got);
+    }
+    let message = *message;
+    gets.end().map_err(fail)?;
+    Ok(match copied(isolate, &message, area)? {
+        Some(len) => f64::from(message.kind) * TWO_32 + len as f64,
+        None => LARGE,
+    })
+}
+
+/// Where a get writes what fits into a slot.
+#[inline]
+pub fn inline_part<'a>(area: Area, start: usize) -> Result<&'a mut [u8; INLINE]> {
+    if start + INLINE > area.len {
+        return Err(state("the receiving area is too small"));
+    }
+    let at = area.at.wrapping_add(start).cast::<[u8; INLINE]>();
+    // SAFETY: so many bytes of the area are there, JavaScript keeps it alive, and does not look at it while it calls us.
+    Ok(unsafe { &mut *at })
+}
+
+/// Bytes of a message that stands in the area now; `None`: it is to be fetched by `receive`.
+#[inline]
+pub fn copied(isolate: &Isolate, message: &polyproc_channel::Received, area: Area) -> Result<Option<usize>> {
+    if message.block == 0 {
+        return Ok(Some(message.len as usize));
+    }
+    let len = received::copy_plain(isolate, message, area)?;
+    if len.is_none() {
+        received::keep(*message);
+    }
+    Ok(len)
 }
 
 /// Fetches the message that the last get announced.
