@@ -2,7 +2,7 @@
  * Messages on their way: a value to the native part and back, with everything that travels beside its bytes.
  */
 
-import { decode, encode, needsOf, type Message } from './codec/index.js'
+import { decode, encode, Kind, needsOf, type Message } from './codec/index.js'
 import { flat, pairs } from './handles.js'
 import { bare, native, receiving } from './native.js'
 import { noteReceived, surrender } from './memory.js'
@@ -118,6 +118,8 @@ export function take(queue: number, patient: boolean, get = queueGet): unknown {
 
 /** The value of a message in a receiving area, or a promise of it. */
 export function readSmall(kind: number, area: Buffer, start: number, end: number, patient: boolean): unknown {
+  // A bare value needs nothing.
+  if (kind < Kind.Graph) return decode(kind, area, start, end)
   if (patient) {
     const modules = needsOf(kind, area, start, end)
     const loading = modules.length > 0 ? preload(modules) : undefined

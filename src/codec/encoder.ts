@@ -35,7 +35,7 @@ export class Encoder extends Writer {
   blobs: Uint8Array[] = noBytes as Uint8Array[]
   handles: unknown[] = []
   pieces: ArrayBuffer[] = noPieces as ArrayBuffer[]
-  extensions!: Extensions
+  extensions = nothingMore
 
   private readonly seen = new Array<unknown>(LINEAR).fill(null)
   private seenMap: Map<object, number> | null = null
@@ -54,14 +54,15 @@ export class Encoder extends Writer {
     this.rewind(start)
     this.start = start
     if (start > this.limit) this.reserve(0)
-    this.extensions = extensions
     if (typeof value === 'object') {
       if (value === null) {
         this.bare(Kind.Null, 0)
         return
       }
+      this.extensions = extensions
       if ((ArrayBuffer.isView(value) || value instanceof ArrayBuffer) && this.encodeBytes(value)) return
     } else if (this.encodePrimitive(value)) return
+    this.extensions = extensions
     this.encodeGraph(value)
   }
 
@@ -98,7 +99,7 @@ export class Encoder extends Writer {
     if (this.handles.length > 0) this.handles = []
     if (this.pieces.length > 0) this.pieces = noPieces as ArrayBuffer[]
     // They know the functions of the message.
-    this.extensions = nothingMore
+    if (this.extensions !== nothingMore) this.extensions = nothingMore
   }
 
   private bare(kind: number, length: number): void {

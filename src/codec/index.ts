@@ -153,6 +153,8 @@ export function encodeBatch(values: readonly unknown[], from: number, extensions
   }
 }
 
+// A constant of the module: a compiler folds it, and not the property of an object.
+const INT32 = Kind.Int32
 const decoders: Decoder[] = []
 /** Messages that are being read; more than one where making a function or a class receives something itself. */
 let readers = 0
@@ -170,6 +172,8 @@ export function decode(
   handles: readonly unknown[] = nothing, blobs: readonly ArrayBuffer[] = nothing, extensions: Extensions = none,
 ): unknown {
   if (kind < Kind.Graph) {
+    // What most bare messages are.
+    if (kind === INT32 && end - start === 4) return bytes.readInt32LE(start)
     try {
       return decodeBare(kind, bytes, start, end, blobs)
     } catch (error) {
