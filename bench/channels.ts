@@ -69,7 +69,9 @@ async function getEach(queue: Queue, count: number): Promise<void> {
 async function putBatches(queue: Queue, count: number): Promise<void> {
   await queue.put(0)
   for (let id = 0; id < count; id += 64) {
-    await queue.putMany(Array.from({ length: 64 }, (_, k) => ({ id: id + k, name: 'some name', v: [1.5, 2.5, 3.5] })))
+    const batch = []
+    for (let k = 0; k < 64; k += 1) batch.push({ id: id + k, name: 'some name', v: [1.5, 2.5, 3.5] })
+    await queue.putMany(batch)
   }
 }
 async function getBatches(queue: Queue, count: number): Promise<void> {
