@@ -38,7 +38,9 @@ function quick(text: string, kind: Kind): unknown {
   const reader = new Reader(text, kind === 'module')
   try {
     const program = reader.read()
-    for (const declared of [...reader.declared.values()]) program.body.push(reader.declare(declared) as never)
+    for (const passed of [...reader.constants, ...reader.runs.flatMap(run => run.statements())]) {
+      program.body.push((passed.isConstant ? reader.readPassed(passed).statement : reader.declare(passed)) as never)
+    }
     program.body.sort((a, b) => a.start - b.start)
     while (reader.unread.size > 0) for (const { node } of [...reader.unread.values()]) reader.fill(node, false)
     return program
@@ -100,6 +102,12 @@ const table: readonly string[] = [
   'export function f(a, b) { return `${a}${b.c}` } export function g() {}', 'function /* ( */ f /* { */ (a) { }', 'let = 1; let\na', 'var yield_ = 1, of, get, set, async, static_; async = of; get(set)', 'a = async ? 1 : 2; async(1); async\n(b)',
   'a\n++b\nc--\nd', 'return_ / 2; x.return / 2', '0x1F + 0b1_0 + 1_000.5e-3 + .5 + 10n + 1..a', 'a<!--b', 'ä = ö => "ü"', '#!/usr/bin/env node\na', 'a = { get b() {}, set b(c) {}, async d() {}, *e() {}, async *f() {}, get: 1, set, async, "g": 1, 7: 1, [h]: i, j() {}, get [k]() {}, __proto__: null }',
   'function f() { with (a) b }', 'void function () {}(); !function () {}(); (function () {})(); (() => {})(); +(a => b)', 'a = b ? (c, d) : (e) => f', 'a = b ? (c) => d : e', 'x = a => {}\n/b/g', '(async function () { await a })()', '(a = 1, { b } = {}, [c] = []) => a', 'a = function b() { b }; b',
+  // What ends a constant's statement, and what does not.
+  'const a = b.\nconst\nconst c = 1', 'const a = b\ninstanceof c\nconst d = "e"\nf()', 'const A = class A1\nextends B { }\nconst c = 1; d()', 'const a = typeof\nfunction () {}\nconst b = 1\nfunction c() {}',
+  'const a = (b)\n(c)\nconst d = [e]\n[f]\nconst g = 1\n.h', 'const a = b => {}\nlet c\nc = a', 'const a = 1 // b\n/* c\n */ const d = `e${`f\nconst g = 1\n`}` // h', 'const a = b ? `c` : `d`, e = 1\nconst f = {\n  g: /}/,\n  h: 1 / 2,\n}\nvar i',
+  'const a = eval("b"); const c = () => eval("d"); export const e = this, f = 1', 'const a = f => {}\nasync function b() {}\nconst c = async (x1) => 5\nd\n=e', 'const a = b\nc\nconst d = 5\n++e\nconst g = "h"\n`i`',
+  'function a() { return b }\nfunction a() { return a }\nvar a = 1; const b = a', 'var a\nfunction a() {} // { function\n/* function b() {} */ function c() { function d() {} }', 'const a = function () { a = b }\nconst b = () => { c = a }\nlet c = b\nc()',
+  'const a = import.meta\nimport b from "c"\nconst d = await b\nexport { d, a as e }', 'const a = 1\rconst b = 2\u2028const c = 3', 'const a = 1\nreturn', 'const a = { b: 1 }\n\n\n', 'const a = b1',
   'delete a.b, typeof c === void 0', 'a => b ? c : d', 'a => { }, b', '`a${b}c${`d${e}`}f`', 'x.class.function.if; ({ if: 1, class: 2 }).if', 'var a; { function a() {} } a = 1',
 ]
 for (const [i, text] of table.entries()) {

@@ -3,7 +3,7 @@
  * question needs them. Text that the quick reader leaves alone is read by the full parser.
  */
 
-import { Reader, UnreadableError, type Declared, type Unread } from './reader/index.js'
+import { Reader, UnreadableError, type Passed, type Run, type Unread } from './reader/index.js'
 import type { Binding, Lexical, Reference, Scope } from './scopes.js'
 import { childrenOf, parse, type AnyNode, type FunctionNode, type Program, type ScriptKind } from './syntax.js'
 import { Walker, type Method } from './walker.js'
@@ -12,8 +12,8 @@ import { Walker, type Method } from './walker.js'
 const CERTAIN_READ = /\s*(?:[([.`]|\?[^?])/y
 const NAME_PART = /[\w$\u0080-\uFFFF]/
 
-/** A part of a text that has not been read: the inside of a function, or a whole one at the top. */
-type Closed = Unread | Declared
+/** A part of a text that has not been read: the inside of a function, or statements at the top. */
+type Closed = Unread | Run | Passed
 
 export class Analysis {
   private readonly tree: Program
@@ -24,6 +24,8 @@ export class Analysis {
   private readonly reader: Reader | null
   /** In the order of the text. The ranges of no two overlap. */
   private closed: Closed[] = []
+  /** Statements by a name that is not declared yet: constants, and functions of runs that were taken apart. Two functions may have one name. */
+  private readonly passed = new Map<string, Passed[]>()
   private readonly settled = new Set<Binding>()
   private isSorted = false
 
@@ -40,20 +42,20 @@ export class Analysis {
       this.tree = parse(text, kind)
     }
     this.reader = reader
-    this.walker = new Walker(this.tree, reader === null ? undefined : {
-      isUnread: node => reader.unread.has(node),
-      declare: name => {
-        const found = reader.declared.get(name)
-        if (found !== undefined) this.declare(found)
-      },
-    })
+    this.walker = new Walker(this.tree, reader === null ? undefined : { isUnread: node => reader.unread.has(node), declare: name => { this.declare(name) } })
+    if (reader !== null) {
+      this.closed = [...reader.runs, ...reader.constants, ...reader.unread.values()].sort(byStart)
+      for (const constant of reader.constants) this.passed.set(constant.name, [constant])
+    }
     this.walker.run()
-    if (reader !== null) this.closed = [...reader.declared.values(), ...reader.unread.values()].sort((a, b) => a.start - b.start)
   }
 
   /** All of it, but for the insides of functions that nothing needed; the statements in no particular order. */
   get program(): Program {
-    for (const declared of [...this.reader?.declared.values() ?? []]) this.declare(declared)
+    for (let index = 0; index < this.closed.length;) {
+      if ('node' in this.closed[index]!) index += 1
+      else this.open(index, false)
+    }
     return this.tree
   }
 
@@ -150,7 +152,8 @@ export class Analysis {
   private open(index: number, whole: boolean): void {
     const part = this.closed[index]!
     if (!('node' in part)) {
-      this.declare(part)
+      if ('name' in part) this.openPassed(part)
+      else this.takeApart(part, index)
       return
     }
     const { node } = part
@@ -163,21 +166,65 @@ export class Analysis {
       this.fillByParser(part)
       reader.unread.delete(node)
     }
-    this.closed.splice(index, 1, ...[...inner].sort((a, b) => a.start - b.start))
+    this.replace(index, inner)
     this.walker.enter(node)
     this.isSorted = false
   }
 
-  /** Makes the node of a function at the top, whose inside stays unread. */
-  private declare(declared: Declared): void {
-    const reader = this.reader!
-    const statement = reader.declare(declared)
-    const fn = statement.type === 'ExportNamedDeclaration' ? statement.declaration! : statement
+  private replace(index: number, parts: readonly Closed[]): void {
+    this.closed = [...this.closed.slice(0, index), ...[...parts].sort(byStart), ...this.closed.slice(index + 1)]
+  }
+
+  /** From now on the statements of a run are known one by one. */
+  private takeApart(run: Run, index: number): void {
+    const statements = run.statements()
+    for (const statement of statements) {
+      const others = this.passed.get(statement.name)
+      if (others === undefined) this.passed.set(statement.name, [statement])
+      else others.push(statement)
+    }
+    const { runs } = this.reader!
+    runs.splice(runs.indexOf(run), 1)
+    this.replace(index, statements)
+  }
+
+  /** Sees to it that a name which the top of the script may declare is declared, if it does. */
+  private declare(name: string): void {
+    for (const run of [...this.reader!.runs]) if (run.mayDeclare(name)) this.takeApart(run, this.closed.indexOf(run))
+    const statements = this.passed.get(name)
+    if (statements === undefined) return
+    this.passed.delete(name)
+    for (const statement of statements) {
+      if (statement.isConstant) this.walker.promise(name, statement.nameAt, () => { this.openPassed(statement) })
+      else this.add(statement, this.reader!.declare(statement))
+    }
+  }
+
+  private openPassed(passed: Passed): void {
+    this.declare(passed.name)
+    // A function is there by that; of a constant there is no more than the name.
+    if (passed.isConstant && this.closed.includes(passed)) this.add(passed, ...this.readPassed(passed))
+  }
+
+  private readPassed(passed: Passed): [statement: AnyNode, inner: readonly Unread[]] {
+    try {
+      const { statement, inner } = this.reader!.readPassed(passed)
+      return [statement, inner]
+    } catch (error) {
+      if (!(error instanceof UnreadableError)) throw error
+      const { start, end } = passed
+      const statement = parse(this.text.slice(start, end), this.kind).body[0]!
+      shift(statement, start)
+      return [statement, []]
+    }
+  }
+
+  /** A statement of the script's top that was passed over is there. */
+  private add(passed: Passed, statement: AnyNode, inner: readonly Unread[] = [this.reader!.unread.get(statement.type === 'ExportNamedDeclaration' ? statement.declaration! : statement)!]): void {
     this.tree.body.push(statement as Program['body'][number])
+    this.replace(this.closed.indexOf(passed), inner)
     this.walker.add(statement)
-    // Not there yet while the script is walked for the first time.
-    const index = this.closed.indexOf(declared)
-    if (index >= 0) this.closed[index] = reader.unread.get(fn)!
+    this.isSorted = false
   }
 
   /** Reads one function's inside with the full parser, in a frame in which its words mean the same. */
@@ -192,16 +239,22 @@ export class Analysis {
       else for (const child of childrenOf(node)) search(child)
     }
     search(program)
-    const shift = (node: AnyNode): void => {
-      node.start += start - frame.length
-      node.end += start - frame.length
-      for (const child of childrenOf(node)) shift(child)
-    }
-    for (const parameter of found!.params) shift(parameter)
-    shift(found!.body)
+    for (const parameter of found!.params) shift(parameter, start - frame.length)
+    shift(found!.body, start - frame.length)
     if (!isArrow) fn.params = found!.params
     fn.body = found!.body
   }
+}
+
+/** Moves a tree to where its text is. */
+function shift(node: AnyNode, by: number): void {
+  node.start += by
+  node.end += by
+  for (const child of childrenOf(node)) shift(child, by)
+}
+
+function byStart(a: Closed, b: Closed): number {
+  return a.start - b.start
 }
 
 function byPlace(a: { readonly node: AnyNode }, b: { readonly node: AnyNode }): number {

@@ -108,7 +108,7 @@ function makePlan(place: Place): Plan {
       key = name
     } else {
       const home = binding.scope.node
-      const isOwnName = binding.init === node && binding.kind === 'function'
+      const isOwnName = binding.kind === 'function' && binding.init === node
       if (home.start >= node.start && home.end <= node.end && !isOwnName) continue
       if (isOwnName) {
         // Its own name, seen from inside: the name of the function expression that it becomes means the same.

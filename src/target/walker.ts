@@ -26,7 +26,7 @@ export interface Later {
 
 const NOTHING: Later = { isUnread: () => false, declare: () => undefined }
 
-/** The variables of a script's top: a function that nobody asked for by name is declared when somebody does. */
+/** The variables of a script's top: what nobody asked for by name is declared when somebody does. */
 class LazyBindings extends Map<string, Binding> {
   private readonly later: Later
 
@@ -45,6 +45,35 @@ class LazyBindings extends Map<string, Binding> {
   }
 }
 
+/** A constant whose statement has not been read: that is done when its first value is asked for. */
+class Promised implements Binding {
+  readonly name: string
+  readonly kind = 'const'
+  readonly at: number
+  readonly scope: Scope
+  readonly imported = null
+  readonly writes: Reference[] = []
+  private readonly read: () => void
+  private found: AnyNode | null | undefined
+
+  constructor(name: string, at: number, scope: Scope, read: () => void) {
+    this.name = name
+    this.at = at
+    this.scope = scope
+    this.read = read
+  }
+
+  get init(): AnyNode | null {
+    if (this.found === undefined) this.read()
+    return this.found ?? null
+  }
+
+  /** Its declaration has been read. */
+  keep(init: AnyNode | null): void {
+    this.found = init
+  }
+}
+
 export class Walker {
   readonly top: Scope
   readonly references: Reference[] = []
@@ -55,6 +84,9 @@ export class Walker {
   private readonly program: Program
   private readonly later: Later
   private readonly left = new Map<AnyNode, Rest>()
+  /** References of which it is not known yet what they mean. */
+  private unresolved: Reference[] = []
+  private isBusy = false
   private owner: Owner = null
   /** The classes around, outermost first; replaced and never changed. */
   private privates: readonly Home[] = []
@@ -66,8 +98,11 @@ export class Walker {
   }
 
   run(): void {
-    for (const statement of this.program.body) this.visit(statement, this.top, this.program)
-    this.resolve(this.references)
+    // What is added on the way is walked when it is added.
+    const statements = [...this.program.body]
+    this.walk(() => {
+      for (const statement of statements) this.visit(statement, this.top, this.program)
+    })
   }
 
   /** Walks a statement of the script's top that was not there before. */
@@ -75,9 +110,14 @@ export class Walker {
     const { owner, privates } = this
     this.owner = null
     this.privates = []
-    this.visit(statement, this.top, this.program)
+    this.walk(() => { this.visit(statement, this.top, this.program) })
     this.owner = owner
     this.privates = privates
+  }
+
+  /** Declares a constant of the script's top by its name alone; `read` sees to it that its statement is added. */
+  promise(name: string, at: number, read: () => void): void {
+    this.top.bindings.set(name, new Promised(name, at, this.top, read))
   }
 
   /** Walks the inside of a function that was unread and now is there. */
@@ -86,18 +126,30 @@ export class Walker {
     this.left.delete(fn)
     this.owner = owner
     this.privates = privates
-    const known = this.references.length
-    this.walkInside(fn, around)
-    this.resolve(this.references.slice(known))
+    this.walk(() => { this.walkInside(fn, around) })
   }
 
-  private resolve(references: readonly Reference[]): void {
-    for (const reference of references) {
-      const binding = lookup(reference.scope, reference.node.name)
-      reference.binding = binding
-      if (binding !== null && reference.write) binding.writes.push(reference)
-      // Without a binding, `arguments` is that of the function around it.
+  /** Names mean something once everything around them has been walked; what they ask for on the way is added to what is walked. */
+  private walk(visit: () => void): void {
+    if (this.isBusy) {
+      visit()
+      return
     }
+    this.isBusy = true
+    try {
+      visit()
+      for (const reference of this.unresolved) this.resolve(reference)
+    } finally {
+      this.unresolved = []
+      this.isBusy = false
+    }
+  }
+
+  private resolve(reference: Reference): void {
+    const binding = lookup(reference.scope, reference.node.name)
+    reference.binding = binding
+    if (binding !== null && reference.write) binding.writes.push(reference)
+    // Without a binding, `arguments` is that of the function around it.
   }
 
   private open(node: AnyNode, parent: Scope | null, isFunction: boolean): Scope {
@@ -109,6 +161,10 @@ export class Walker {
     if (kind === 'var') while (!home.isFunction && home.parent !== null) home = home.parent
     const known = home.bindings.get(id.name)
     if (known !== undefined) {
+      if (known instanceof Promised && known.at === id.start) {
+        known.keep(init)
+        return
+      }
       // A second `var` or function of that name: whatever it gives is an assignment to the first.
       if (init !== null || kind === 'function') known.writes.push({ node: id, scope, write: true, shorthand: false, parent: null, binding: known })
       return
@@ -166,7 +222,9 @@ export class Walker {
 
   private refer(node: Identifier, scope: Scope, parent: AnyNode | null, write = false, shorthand = false): void {
     if (node.name === 'arguments' && !write) this.lexicals.push({ kind: 'arguments', node, owner: this.owner })
-    this.references.push({ node, scope, write, shorthand, parent, binding: null })
+    const reference: Reference = { node, scope, write, shorthand, parent, binding: null }
+    this.references.push(reference)
+    this.unresolved.push(reference)
   }
 
   private each(node: AnyNode, scope: Scope): void {

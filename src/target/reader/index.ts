@@ -7,11 +7,13 @@
 import type { AnyNode, Program } from 'acorn'
 import type { FunctionNode } from '../syntax.js'
 import { node, type FunctionType } from './operands.js'
-import { skipBody, skipParameters, UnreadableError } from './skip.js'
+import { runAt, type Passed, type Run } from './runs.js'
+import { skipBody, skipParameters, skipValue, UnreadableError } from './skip.js'
 import { Statements } from './statements.js'
 import { Kind } from './tokens.js'
 
 export { UnreadableError }
+export type { Passed, Run }
 
 /** What of a function has not been read: from its parenthesis on, or an arrow's body. */
 export interface Unread {
@@ -24,26 +26,21 @@ export interface Unread {
   readonly isGenerator: boolean
 }
 
-/** A function at the top of a script of which no more than this is known: there is no node for it yet. */
-export interface Declared {
-  readonly name: string
-  /** Of the statement. */
-  readonly start: number
-  readonly end: number
-  /** Where the word `function` is, where the name, and where the parameters. */
-  readonly at: number
-  readonly nameAt: number
-  readonly open: number
-}
-
-/** How most functions at the top of a module begin, up to the body. */
-const DECLARATION = /(\s*)((?:export[ \t]+)?)(function[ \t]+)([\w$]+)[ \t]*\([^()"'`/]*\)\s*(?=\{)/y
+/** How most constants begin, up to the value. */
+const CONSTANT = /((?:export )?)const ([\w$]+)[ \t]*=/y
+/** Words that begin a statement and go on with no expression, unless they are the name of a member. */
+const BEGINS_STATEMENT = new Set(['const', 'var', 'export', 'if', 'for', 'while', 'do', 'switch', 'try', 'throw', 'return'])
+/** Words that go on with an expression after an operand. */
+const GOES_ON = new Set(['in', 'instanceof', 'extends'])
+const OPERAND_END = /^[\w$)\]}"'`]/
+const CLOSED_END = /^[)\]}"'`\d]/
 
 export class Reader extends Statements {
   /** Functions that were found and whose inside was not read. */
   readonly unread = new Map<AnyNode, Unread>()
-  /** Functions at the top of the script that no node was made for; {@link declare} makes it. */
-  readonly declared = new Map<string, Declared>()
+  /** Functions and constants at the top of the script that no node was made for. */
+  readonly runs: Run[] = []
+  readonly constants: Passed[] = []
   private isEager = false
   /** Functions that were left unread since the last {@link fill} began. */
   private left: Unread[] = []
@@ -96,10 +93,10 @@ export class Reader extends Statements {
     }
   }
 
-  /** The statement for a function of {@link declared}, whose inside is unread. */
-  declare({ name, start, end, at, nameAt, open }: Declared): AnyNode {
-    this.declared.delete(name)
+  /** The statement for a function that was passed over, whose inside stays unread. */
+  declare({ start, end, at, name, nameAt }: Passed): AnyNode {
     const id = node({ type: 'Identifier', start: nameAt, end: nameAt + name.length, name })
+    const open = this.text.indexOf('(', nameAt)
     const body = node({ type: 'BlockStatement', start: open, end, body: [] })
     const declaration = this.leave(node<FunctionNode>({
       type: 'FunctionDeclaration', start: at, end, id, generator: false, async: false, expression: false, params: [], body,
@@ -107,27 +104,66 @@ export class Reader extends Statements {
     return start === at ? declaration : node({ type: 'ExportNamedDeclaration', start, end, declaration, specifiers: [], source: null, attributes: [] })
   }
 
-  /** Most of a long module is functions that nobody asks for: they are not even taken apart into words. */
-  protected override passDeclarations(): boolean {
-    const { text } = this
-    if (this.isEager || (this.value !== 'export' && this.value !== 'function') || this.kind !== Kind.Name) return false
-    let end = this.start
-    for (;;) {
-      DECLARATION.lastIndex = end
-      const match = DECLARATION.exec(text)
-      if (match === null) break
-      const name = match[4]!
-      // A second one of that name assigns the first.
-      if (this.declared.has(name)) break
-      const closed = skipBody(text, DECLARATION.lastIndex)
-      const start = end + match[1]!.length
-      const at = start + match[2]!.length
-      const nameAt = at + match[3]!.length
-      this.declared.set(name, { name, start, end: closed, at, nameAt, open: text.indexOf('(', nameAt) })
-      end = closed
+  /**
+   * Reads a statement that was passed over.
+   *
+   * @returns It, and those of its functions that were left unread.
+   * @throws {@link UnreadableError} for what is left to the full parser.
+   */
+  readPassed({ start, end }: Passed): { readonly statement: AnyNode, readonly inner: readonly Unread[] } {
+    this.left = []
+    this.goTo(start)
+    const statement = this.parseStatement()
+    // Spaces after it may have been counted to it.
+    if (statement.end > end) throw this.unreadable()
+    return { statement, inner: this.left }
+  }
+
+  /** Most of a long module is what nobody asks for: that is not even taken apart into words. */
+  protected override passStatements(): boolean {
+    if (this.isEager || this.kind !== Kind.Name) return false
+    const { start, value } = this
+    if (value === 'function' || value === 'export') {
+      const run = runAt(this.text, start)
+      if (run !== undefined) {
+        this.runs.push(run)
+        this.goTo(run.end)
+        return true
+      }
     }
-    if (end === this.start) return false
-    this.goTo(end)
+    if ((value === 'const' || value === 'export') && this.passConstant(start)) return true
+    if (this.start !== start) this.goTo(start)
+    return false
+  }
+
+  /**
+   * Goes past `const x = …`, if it is certain where it ends: at a semicolon; at the end of a line after an operand, if the
+   * next one begins with a word that no expression goes on with, or, after a bracket, a quote or a digit, with any but a few.
+   */
+  private passConstant(start: number): boolean {
+    const { text } = this
+    CONSTANT.lastIndex = start
+    const found = CONSTANT.exec(text)
+    if (found === null) return false
+    let end: number
+    try {
+      end = skipValue(text, CONSTANT.lastIndex)
+    } catch (error) {
+      if (!(error instanceof UnreadableError)) throw error
+      return false
+    }
+    if (end < 0) return false
+    if (text[end] === ';') this.goTo(end += 1)
+    else {
+      const last = text.slice(start, end).trimEnd().at(-1)!
+      this.goTo(end)
+      const isEnd = this.kind === Kind.Name ? (OPERAND_END.test(last) && BEGINS_STATEMENT.has(this.value)) || (CLOSED_END.test(last) && !GOES_ON.has(this.value))
+        : this.kind === Kind.End && CLOSED_END.test(last)
+      if (!isEnd) return false
+    }
+    const [, exported, name] = found as unknown as readonly [string, string, string]
+    const at = start + exported.length
+    this.constants.push({ isConstant: true, name, start, end, at, nameAt: at + 'const '.length })
     return true
   }
 

@@ -10,6 +10,7 @@ export class UnreadableError extends Error {}
 
 const IN_BRACES = /[{}"'`/]/g
 const IN_PARENTHESES = /[()"'`/]/g
+const IN_SQUARES = /[[\]"'`/]/g
 const IN_TEMPLATE = /[`\\]|\$\{/g
 const LINE_END = /[\n\r\u2028\u2029]/g
 const REGEX = /\/(?:[^/\\[\n\r]|\\.|\[(?:[^\]\\\n\r]|\\.)*\])+\/\w*/y
@@ -20,13 +21,19 @@ const BEFORE_OPERAND = new Set(['return', 'typeof', 'instanceof', 'in', 'new', '
 const UNCLEAR = new Set(['of', 'await', 'yield'])
 const BEFORE_PARENTHESIS = new Set(['if', 'while', 'for', 'with'])
 
-/**
- * What holds no bracket that counts. The alternatives begin with different signs and each has one end only, so that a
- * text can be matched in one way and a failure is told in the time of one look.
+/*
+ * Parts of patterns. Their alternatives begin with different signs and each has one end only, so that a text can be
+ * matched in one way and a failure is told in the time of one look.
  */
-const PLAIN = '[^{}"\'`/]|"(?:[^"\\\\\\n]|\\\\.)*"|\'(?:[^\'\\\\\\n]|\\\\.)*\'|`(?:[^`\\\\$]|\\\\[^]|\\$(?!\\{)|\\$\\{[\\w.$]*\\})*`|//[^\\n\\r\\u2028\\u2029]*[\\n\\r\\u2028\\u2029]'
+
+/** Strings, and templates that hold nothing but names. */
+export const QUOTED = '"(?:[^"\\\\\\n]|\\\\.)*"|\'(?:[^\'\\\\\\n]|\\\\.)*\'|`(?:[^`\\\\$]|\\\\[^]|\\$(?!\\{)|\\$\\{[\\w.$]*\\})*`'
+export const COMMENT = '//[^\\n\\r\\u2028\\u2029]*[\\n\\r\\u2028\\u2029]|/\\*[^*]*\\*+(?:[^/*][^*]*\\*+)*/'
+/** What holds no brace that counts. */
+const PLAIN = `[^{}"'\`/]|${QUOTED}|${COMMENT}`
 /** A body with blocks and objects three deep, and no slashes but comments: most bodies, in one step. */
-const PLAIN_BODY = new RegExp(`\\{(?:${PLAIN}|\\{(?:${PLAIN}|\\{(?:${PLAIN})*\\})*\\})*\\}`, 'y')
+export const BODY = `\\{(?:${PLAIN}|\\{(?:${PLAIN}|\\{(?:${PLAIN})*\\})*\\})*\\}`
+const PLAIN_BODY = new RegExp(BODY, 'y')
 const PLAIN_PARAMETERS = /\([^()"'`/]*\)/y
 /** How far that is tried: what it takes grows with every sign. */
 const PLAIN_LENGTH = 4000
@@ -43,10 +50,10 @@ export function skipParameters(text: string, open: number): number {
   return PLAIN_PARAMETERS.test(text) ? PLAIN_PARAMETERS.lastIndex : skipBrackets(text, open)
 }
 
-/** The offset after the bracket that closes the one at `open`, which is `{` or `(`. */
+/** The offset after the bracket that closes the one at `open`. */
 export function skipBrackets(text: string, open: number): number {
-  const isBrace = text.charCodeAt(open) === 0x7b
-  const interesting = isBrace ? IN_BRACES : IN_PARENTHESES
+  const bracket = text.charCodeAt(open)
+  const interesting = bracket === 0x7b ? IN_BRACES : bracket === 0x28 ? IN_PARENTHESES : IN_SQUARES
   let depth = 0
   let at = open
   let afterComment = -1
@@ -57,8 +64,10 @@ export function skipBrackets(text: string, open: number): number {
     const unit = text.charCodeAt(at - 1)
     switch (unit) {
       case 0x7b:
+      case 0x5b:
       case 0x28: depth += 1; break
       case 0x7d:
+      case 0x5d:
       case 0x29:
         depth -= 1
         if (depth === 0) return at
@@ -72,6 +81,32 @@ export function skipBrackets(text: string, open: number): number {
         else if (next === 0x2a) at = afterComment = skipComment(text, at - 1)
         else if (beginsRegex(text, at - 1, open, afterComment)) at = skipRegex(text, at - 1)
       }
+    }
+  }
+}
+
+const IN_VALUE = /[{}()[\]"'`/,;\n\r\u2028\u2029]/g
+
+/**
+ * The offset at which an expression on one line may end, apart from what is in its brackets and strings: at a semicolon
+ * or at the end of the line. -1 if there is something else first that takes a closer look.
+ */
+export function skipValue(text: string, start: number): number {
+  for (let at = start; ;) {
+    IN_VALUE.lastIndex = at
+    if (!IN_VALUE.test(text)) return text.length
+    at = IN_VALUE.lastIndex
+    switch (text.charCodeAt(at - 1)) {
+      case 0x7b:
+      case 0x5b:
+      case 0x28: at = skipBrackets(text, at - 1); break
+      case 0x22:
+      case 0x27: at = skipString(text, at - 1); break
+      case 0x60: at = skipTemplate(text, at - 1); break
+      case 0x3b:
+      case 0x0a:
+      case 0x0d: return at - 1
+      default: return -1
     }
   }
 }

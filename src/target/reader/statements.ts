@@ -11,7 +11,7 @@ export abstract class Statements extends Expressions {
     const body: AnyNode[] = []
     let isPrologue = true
     while (isTop ? this.kind !== Kind.End : !this.isSign('}')) {
-      if (isTop && this.passDeclarations()) {
+      if (isTop && this.passStatements()) {
         isPrologue = false
         continue
       }
@@ -27,8 +27,8 @@ export abstract class Statements extends Expressions {
     return body
   }
 
-  /** Goes past declarations of functions at the top of a script, if they are to be left for later; false if there is none. */
-  protected abstract passDeclarations(): boolean
+  /** Goes past statements at the top of a script that are left for later; false if there is none. */
+  protected abstract passStatements(): boolean
 
   protected parseBlock(): AnyNode {
     const { start } = this
