@@ -21,6 +21,8 @@ export interface Facts {
   readonly location: Location | null
   /** The variables around the function, innermost scope first. Without those of the global object. */
   readonly scopes: readonly Readonly<Record<string, unknown>>[]
+  /** That of them which holds the top of an ES module; null for a function of another script. */
+  readonly moduleScope: Readonly<Record<string, unknown>> | null
   readonly bound: { readonly target: AnyFunction, readonly self: unknown, readonly args: readonly unknown[] } | null
   /** Static private fields of a class, by name with the `#`; null where there are none. */
   readonly privates: Readonly<Record<string, unknown>> | null
@@ -145,6 +147,7 @@ export function inspect(fn: AnyFunction): Facts {
     return {
       location: place === undefined ? null : { scriptId: place.scriptId, line: place.lineNumber, column: place.columnNumber ?? 0 },
       scopes: found.filter(item => item.description !== 'Global').map(item => item.object),
+      moduleScope: found.find(item => item.description === 'Module')?.object ?? null,
       bound: target === undefined ? null : {
         target: valueOf(target) as AnyFunction,
         self: valueOf(internal.get('[[BoundThis]]')),

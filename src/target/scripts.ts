@@ -5,7 +5,7 @@
 
 import { pathToFileURL } from 'node:url'
 import { isAbsolute } from 'node:path'
-import { withScripts, type Facts, type Location } from './inspector.js'
+import { withScripts, type AnyFunction, type Facts, type Location } from './inspector.js'
 import { Analysis } from './analysis.js'
 import type { AnyNode, ClassNode, FunctionNode, MethodDefinition, Property, ScriptKind } from './syntax.js'
 
@@ -30,6 +30,7 @@ export class Script {
   private read: Analysis | undefined
   private readonly places = new Map<AnyNode, Place>()
   private lines: number[] | undefined
+  private top: WeakRef<Readonly<Record<string, unknown>>> | undefined
 
   constructor(id: string, url: string, text: string, kind: ScriptKind, startLine: number, startColumn: number) {
     this.id = id
@@ -95,11 +96,29 @@ export class Script {
     return place
   }
 
+  /** The variables of a module's top as they are now, for {@link constantPlace}. Not held: it is a copy, of variables too. */
+  keepTop(scope: Readonly<Record<string, unknown>>): void {
+    if (this.kind === 'module') this.top = new WeakRef(scope)
+  }
+
+  /** Where a function is written that is the value of a module's constant of its own name, told by what is known of the module. */
+  constantPlace(fn: AnyFunction): Place | undefined {
+    const scope = this.top?.deref()
+    const { name } = fn
+    if (scope === undefined || !Object.hasOwn(scope, name) || scope[name] !== fn) return undefined
+    const binding = this.analysis.top.bindings.get(name)
+    if (binding === undefined || (binding.kind !== 'const' && binding.kind !== 'function' && binding.kind !== 'class') || binding.init === null) return undefined
+    this.analysis.settle(binding)
+    return binding.writes.length === 0 ? this.placeOf(binding.init) : undefined
+  }
+
   private get starts(): number[] {
     if (this.lines === undefined) {
       this.lines = [0]
+      const { text } = this
       // V8's lines end at what ECMA-262 calls line terminators.
-      for (const match of this.text.matchAll(/\r\n|[\n\r\u2028\u2029]/g)) this.lines.push(match.index + match[0].length)
+      if (/[\r\u2028\u2029]/.test(text)) for (const match of text.matchAll(/\r\n|[\n\r\u2028\u2029]/g)) this.lines.push(match.index + match[0].length)
+      else for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) this.lines.push(at + 1)
     }
     return this.lines
   }
@@ -132,6 +151,15 @@ export class Script {
 }
 
 const scripts = new Map<string, Script>()
+
+/** As {@link Script.constantPlace}, of any module of which a function has been read before. The inspector need not be asked. */
+export function placeByName(fn: AnyFunction): Place | undefined {
+  for (const script of scripts.values()) {
+    const place = script.constantPlace(fn)
+    if (place !== undefined) return place
+  }
+  return undefined
+}
 
 /** Whether a function's text is the program's, and not Node's own; false where that cannot be asked. */
 export function isOfProgram(facts: () => Facts): boolean {

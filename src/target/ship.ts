@@ -19,7 +19,7 @@ import { reasonAgainst, refuseAssignment, refuseObstacle, refuseValue } from './
 import { kindOf, knownKind, readSurroundings, subjectOf, type Hint, type Scopes, type Subject } from './subject.js'
 import { cellIdOf, type SharedCells } from './cells.js'
 import { readValue, type Found } from './values.js'
-import { isOfProgram, type Place } from './scripts.js'
+import { isOfProgram, placeByName, type Place } from './scripts.js'
 import type { Code } from './text.js'
 
 /** What one other process is known to have. Goes with the connection to it, and ends with it. */
@@ -167,6 +167,11 @@ export class Shipment implements FunctionExtension {
     if (reference !== undefined && !this.isForced(reference.id)) return this.describeReference(reference)
     // One that stands in a script of the program's has no name.
     if (this.hints?.has(fn) === true) return undefined
+    const place = placeByName(fn)
+    if (place !== undefined) {
+      this.hint(fn, { place })
+      return undefined
+    }
     const path = nameOfFunction(fn, () => isOfProgram(() => this.factsOf(fn)))
     return path === undefined ? undefined : { head: { t: 'name', path }, body: undefined }
   }
@@ -343,8 +348,10 @@ export class Reading {
 
   /** Tells where a captured function stands, if its variable says so, so that it need not be asked about. */
   hint(capture: Capture, found: Found): void {
+    if (!capture.fixed || typeof found.value !== 'function' || found.depth < 0) return
+    // What its variable begins with is read only now.
     const init = capture.binding?.init
-    if (!init || !capture.fixed || typeof found.value !== 'function' || found.depth < 0) return
+    if (!init) return
     const place = this.subject.plan.place.script.placeOf(init)
     if (place !== undefined) this.shipment.hint(found.value, { place, scopes: this.scopes.slice(found.depth) })
   }

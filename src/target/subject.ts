@@ -106,8 +106,8 @@ export function kindOf(fn: AnyFunction, hint?: Hint, ask = () => inspect(fn)): K
   return kind
 }
 
-/** A function's place and scopes, as found on the way to another one. */
-export interface Hint { readonly place: Place, readonly scopes: Scopes }
+/** A function's place and, where they are known, its scopes, as found on the way to another one. */
+export interface Hint { readonly place: Place, readonly scopes?: Scopes }
 
 function findKind(fn: AnyFunction, hint: Hint | undefined, ask: () => Facts): Kind {
   let place = hint?.place
@@ -120,6 +120,7 @@ function findKind(fn: AnyFunction, hint: Hint | undefined, ask: () => Facts): Ki
     if (script.url.startsWith('node:')) throw refuseNative(fn, `was made by Node's own ${script.url}`)
     if (script.url.startsWith('wasm:')) throw refuseNative(fn, 'is an export of a WebAssembly module')
     place = script.at(facts.location.line, facts.location.column)
+    if (facts.moduleScope !== null) script.keepTop(facts.moduleScope)
     if (place === undefined) throw refuseNative(fn, `stands in ${script.url === '' ? 'a script without a name' : script.url}, where its text cannot be found`)
   }
   const url = place.script.href

@@ -8,6 +8,7 @@ import { mayHaveName, nameOf, type NamePath } from './names.js'
 import type { Capture } from './plan.js'
 import { refuseUninitialised } from './refuse.js'
 import type { Reading } from './ship.js'
+import type { Binding } from './scopes.js'
 import { isEntry, isModuleName, type Subject } from './subject.js'
 import type { AnyNode } from './syntax.js'
 
@@ -22,6 +23,14 @@ export interface Found {
 }
 
 /**
+ * Values of constants at the top of ES modules, of which there is one each: whichever function captures them. Objects are
+ * not kept alive for it.
+ */
+const constants = new WeakMap<Binding, unknown>()
+const held = (value: unknown): unknown => (typeof value === 'object' && value !== null) || typeof value === 'function' ? new WeakRef(value) : value
+const valueOf = (kept: unknown): unknown => kept instanceof WeakRef ? kept.deref() : kept
+
+/**
  * The value of a captured variable.
  *
  * @throws {@link SerializationError} for one that is not initialised.
@@ -29,6 +38,11 @@ export interface Found {
 export function readValue(capture: Capture, subject: Subject, fn: AnyFunction, read: Reading): Found {
   const { name, binding } = capture
   if (subject.fixed.has(name)) return classify(capture, subject, subject.fixed.get(name), -1)
+  const isConstant = capture.fixed && binding?.scope.parent === null && binding.kind !== 'import' && subject.plan.place.script.kind === 'module'
+  if (isConstant && constants.has(binding)) {
+    const known = valueOf(constants.get(binding))
+    if (known !== undefined) return classify(capture, subject, known, -1)
+  }
   let depth = -1
   let value: unknown
   const { scopes } = read
@@ -47,6 +61,7 @@ export function readValue(capture: Capture, subject: Subject, fn: AnyFunction, r
   const found = classify(capture, subject, value, depth)
   // A variable that nothing assigns keeps its value; `var` may still be waiting for its first one.
   if (capture.fixed && value !== undefined && (typeof value !== 'object' || value === null) && binding?.kind !== 'import') subject.fixed.set(name, value)
+  if (isConstant && depth === scopes.length - 1 && value !== undefined) constants.set(binding, held(value))
   read.hint(capture, found)
   return found
 }
@@ -82,8 +97,9 @@ function isRequired({ binding, fixed }: Capture): boolean {
 
 /** `const x = require('y')`: the receiver requires it as well. */
 function requiredPath({ binding, fixed }: Capture, { plan: { place: { script } } }: Subject): NamePath | undefined {
+  if (!fixed || script.kind !== 'commonjs' || script.href === null) return undefined
   const init: AnyNode | null | undefined = binding?.init
-  if (init?.type !== 'CallExpression' || !fixed || script.kind !== 'commonjs' || script.href === null) return undefined
+  if (init?.type !== 'CallExpression') return undefined
   const [argument] = init.arguments
   if (init.callee.type !== 'Identifier' || init.callee.name !== 'require' || argument?.type !== 'Literal' || typeof argument.value !== 'string') return undefined
   // A test runner's own `require` is a parameter of the function around the module: what it gives is not what Node's would.
