@@ -36,6 +36,31 @@ test.serial('closures of one text bring it once', async t => {
   t.true(remote.lastSize < first / 2, `${remote.lastSize} of ${first}`)
 })
 
+const OFFSET = { by: 100 }
+let level = 1
+const named = (x: number): number => x + LIMIT + OFFSET.by + level
+const nested = (): (() => string) => {
+  const named = (): string => 'another one'
+  return named
+}
+let assigned = (x: number): number => x + LIMIT
+test.serial('functions of a module that was read before are themselves, whatever shares their name', async t => {
+  await remote.call(limited, 1)
+  t.is(await remote.call(named, 1), 107)
+  OFFSET.by = 200
+  level = 2
+  t.is(await remote.call(named, 1), 208)
+  t.is(await remote.call(nested()), 'another one')
+  t.is(await remote.call(assigned, 1), 6)
+  assigned = x => x * LIMIT
+  t.is(await remote.call(assigned, 7), 35)
+  const own = [1, 2].map(n => {
+    const named = (x: number): number => x * n + LIMIT
+    return named
+  })
+  t.deepEqual([await remote.call(own[0]!, 10), await remote.call(own[1]!, 10)], [15, 25])
+})
+
 test.serial('a variable that changes is read again', async t => {
   let factor = 2
   const scale = (x: number): number => x * factor

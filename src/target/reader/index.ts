@@ -32,8 +32,9 @@ const CONSTANT = /((?:export )?)const ([\w$]+)[ \t]*=/y
 const BEGINS_STATEMENT = new Set(['const', 'var', 'export', 'if', 'for', 'while', 'do', 'switch', 'try', 'throw', 'return'])
 /** Words that go on with an expression after an operand. */
 const GOES_ON = new Set(['in', 'instanceof', 'extends'])
-const OPERAND_END = /^[\w$)\]}"'`]/
-const CLOSED_END = /^[)\]}"'`\d]/
+/** What ends an operand that is no word, which might be an operator. */
+const CLOSED_ENDS = ')]}"\'`0123456789'
+const OPERAND_ENDS = `${CLOSED_ENDS}$_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ`
 
 export class Reader extends Statements {
   /** Functions that were found and whose inside was not read. */
@@ -157,8 +158,8 @@ export class Reader extends Statements {
     else {
       const last = text.slice(start, end).trimEnd().at(-1)!
       this.goTo(end)
-      const isEnd = this.kind === Kind.Name ? (OPERAND_END.test(last) && BEGINS_STATEMENT.has(this.value)) || (CLOSED_END.test(last) && !GOES_ON.has(this.value))
-        : this.kind === Kind.End && CLOSED_END.test(last)
+      const isEnd = this.kind === Kind.Name ? (OPERAND_ENDS.includes(last) && BEGINS_STATEMENT.has(this.value)) || (CLOSED_ENDS.includes(last) && !GOES_ON.has(this.value))
+        : this.kind === Kind.End && CLOSED_ENDS.includes(last)
       if (!isEnd) return false
     }
     const [, exported, name] = found as unknown as readonly [string, string, string]

@@ -141,7 +141,7 @@ function skipLine(text: string, at: number): number {
   return LINE_END.test(text) ? LINE_END.lastIndex : text.length
 }
 
-function skipComment(text: string, start: number): number {
+export function skipComment(text: string, start: number): number {
   const end = text.indexOf('*/', start + 2)
   if (end < 0) throw new UnreadableError('a comment is never closed')
   return end + 2
