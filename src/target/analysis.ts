@@ -90,7 +90,12 @@ export class Analysis {
     for (;;) {
       const index = this.around(offset)
       if (index < 0) return
-      this.open(index, false)
+      const part = this.closed[index]!
+      if ('statementAt' in part) {
+        const statement = part.statementAt(offset)
+        if (statement === undefined) return
+        this.takeOut(part, [statement])
+      } else this.open(index, false)
     }
   }
 
@@ -153,7 +158,7 @@ export class Analysis {
     const part = this.closed[index]!
     if (!('node' in part)) {
       if ('name' in part) this.openPassed(part)
-      else this.takeApart(part, index)
+      else this.takeOut(part, part.statements())
       return
     }
     const { node } = part
@@ -175,26 +180,29 @@ export class Analysis {
     this.closed = [...this.closed.slice(0, index), ...[...parts].sort(byStart), ...this.closed.slice(index + 1)]
   }
 
-  /** From now on the statements of a run are known one by one. */
-  private takeApart(run: Run, index: number): void {
-    const statements = run.statements()
+  /** From now on these statements of a run are known one by one. */
+  private takeOut(run: Run, statements: readonly Passed[]): void {
+    let rest: Run[] = [run]
     for (const statement of statements) {
       const others = this.passed.get(statement.name)
       if (others === undefined) this.passed.set(statement.name, [statement])
       else others.push(statement)
+      rest = [...rest.slice(0, -1), ...rest.at(-1)!.without(statement)]
     }
-    const { runs } = this.reader!
-    runs.splice(runs.indexOf(run), 1)
-    this.replace(index, statements)
+    this.reader!.runs.splice(this.reader!.runs.indexOf(run), 1, ...rest)
+    this.replace(this.closed.indexOf(run), [...rest, ...statements])
   }
 
   /** Sees to it that a name which the top of the script may declare is declared, if it does. */
   private declare(name: string): void {
-    for (const run of [...this.reader!.runs]) if (run.mayDeclare(name)) this.takeApart(run, this.closed.indexOf(run))
+    for (const run of [...this.reader!.runs]) {
+      const found = run.find(name)
+      if (found.length > 0) this.takeOut(run, found)
+    }
     const statements = this.passed.get(name)
     if (statements === undefined) return
     this.passed.delete(name)
-    for (const statement of statements) {
+    for (const statement of statements.sort((a, b) => a.start - b.start)) {
       if (statement.isConstant) this.walker.promise(name, statement.nameAt, () => { this.openPassed(statement) })
       else this.add(statement, this.reader!.declare(statement))
     }

@@ -113,11 +113,19 @@ export class Reader extends Statements {
    */
   readPassed({ start, end }: Passed): { readonly statement: AnyNode, readonly inner: readonly Unread[] } {
     this.left = []
-    this.goTo(start)
-    const statement = this.parseStatement()
-    // Spaces after it may have been counted to it.
-    if (statement.end > end) throw this.unreadable()
-    return { statement, inner: this.left }
+    try {
+      this.goTo(start)
+      const statement = this.parseStatement()
+      // Spaces after it may have been counted to it.
+      if (statement.end > end) throw this.unreadable()
+      return { statement, inner: this.left }
+    } catch (error) {
+      for (const inner of this.left) this.unread.delete(inner.node)
+      // As at the top, wherever in it the reader gave up.
+      this.isAsync = this.isGenerator = false
+      this.withIn = true
+      throw error
+    }
   }
 
   /** Most of a long module is what nobody asks for: that is not even taken apart into words. */
