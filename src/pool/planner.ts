@@ -4,10 +4,12 @@
  */
 
 /**
- * What a chunk is to take, in ms: long against the tenth of one that it takes to wake who reads the outcome where all cores are
- * busy, short against what a person notices.
+ * What a chunk is to take, in ms: long against the tenth of one that it costs to read its outcome and to send the next, on cores
+ * that the workers have better use for; short against what a person notices.
  */
-const AIM = 4
+const AIM = 16
+/** The same where nobody knows how many items there are: somebody waits for each. */
+const AIM_ENDLESS = 4
 const MOST = 2 ** 16
 /** From one chunk to the next the size grows at most so many times: a first measurement may be far off. */
 const GROWTH = 8
@@ -29,7 +31,7 @@ export class Planner {
   /** Items of the next chunk. @param left Items that have not been sent; undefined when that is not known. */
   next(left: number | undefined): number {
     if (this.#fixed !== undefined) return this.#fixed
-    if (left === undefined) return this.#size
+    if (left === undefined) return Math.min(this.#size, this.#itemsIn(AIM_ENDLESS))
     return Math.max(1, Math.min(this.#size, Math.ceil(left / (this.#workers * 2))))
   }
 
@@ -37,8 +39,12 @@ export class Planner {
   measured(items: number, ms: number): void {
     const cost = Math.max(ms, 1e-4) / items
     this.#cost = Number.isNaN(this.#cost) ? cost : this.#cost + (cost - this.#cost) * WEIGHT
-    const wanted = Math.max(1, Math.floor(AIM / this.#cost))
-    this.#size = Math.min(MOST, wanted, Math.max(1, items, this.#size) * GROWTH)
+    this.#size = Math.min(MOST, this.#itemsIn(AIM), Math.max(1, items, this.#size) * GROWTH)
+  }
+
+  /** So many take that long, as far as is known. */
+  #itemsIn(ms: number): number {
+    return Number.isNaN(this.#cost) ? 1 : Math.max(1, Math.floor(ms / this.#cost))
   }
 
   /** Chunks that may be under way at a time: each worker has some ahead, so that none waits for this thread. */
