@@ -42,7 +42,7 @@ let loadedAnalysis: unknown
 export function core(): unknown {
   const known = require.cache[CORE]
   if (known !== undefined) return known.exports
-  if (isOff || isElsewhere()) return require(CORE)
+  if (isOff || isThread() || isElsewhere()) return require(CORE)
   code = read()
   const { exports, script } = load(CORE, code?.core)
   coreScript = script
@@ -55,7 +55,7 @@ export function analysis(): unknown {
 }
 
 function loadAnalysis(): unknown {
-  if (isOff || isElsewhere()) return require(ANALYSIS)
+  if (isOff || isThread() || isElsewhere()) return require(ANALYSIS)
   // A child, which has the core from its parent.
   if (coreScript === undefined) return load(ANALYSIS, read()?.analysis).exports
   const first = coreScript
@@ -63,6 +63,12 @@ function loadAnalysis(): unknown {
   if (code === undefined || first.cachedDataRejected === true || script.cachedDataRejected === true) process.once('exit', () => write(first, script))
   code = undefined
   return exports
+}
+
+/** Node takes the whole process with it where a worker thread is ended while it makes a script: see `evaluate` in target/modules.ts. */
+function isThread(): boolean {
+  // Node marks so what a worker thread may not do. To load the module that knows takes 3 ms.
+  return (process.abort as { disabled?: boolean }).disabled === true
 }
 
 /** A test runner may give a program a global object of its own: what is compiled here would have another one. */

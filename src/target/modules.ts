@@ -8,6 +8,7 @@ import { createRequire, isBuiltin } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import vm from 'node:vm'
 import { SerializationError } from '../errors.js'
+import { isMainThread } from '../native.js'
 
 /** A module that a message needs: a URL, or a specifier with the module that wrote it and its import attributes. One line each. */
 export type Need = string
@@ -75,16 +76,24 @@ export function importFrom(parent: string): Importer {
   let importer = importers.get(parent)
   if (importer === undefined) {
     // Data URLs and code from strings cannot be a script's file name that things are relative to.
-    const load = compile('(specifier,options)=>import(specifier,options)', parent).runInThisContext() as Importer
+    const load = evaluate('(specifier,options)=>import(specifier,options)', parent) as Importer
     importer = (specifier, options) => quietly(() => load(specifier, options))
     importers.set(parent, importer)
   }
   return importer
 }
 
-/** A script whose `import()` is that of its file. */
-export function compile(text: string, file: string, line = 0): vm.Script {
-  return new vm.Script(text, { filename: file, lineOffset: line, importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER })
+/**
+ * What an expression gives in a script whose `import()` is that of its file.
+ *
+ * In a worker thread it is the body of a function: where a thread is ended while it makes a `vm.Script`, Node takes for granted
+ * that an error was thrown, reads the one that is not there, and takes the whole process with it.
+ */
+export function evaluate(expression: string, file: string, line = 0): unknown {
+  const importModuleDynamically = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER
+  if (isMainThread) return new vm.Script(expression, { filename: file, lineOffset: line, importModuleDynamically }).runInThisContext()
+  const run = vm.compileFunction(`return (\n${expression}\n)`, [], { filename: file, lineOffset: line - 1, importModuleDynamically }) as () => unknown
+  return run()
 }
 
 let warned = false

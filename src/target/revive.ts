@@ -12,7 +12,7 @@ import type { FunctionExtension } from '../codec/extensions.js'
 import { SerializationError, StateError } from '../errors.js'
 import { hashOf } from './exports.js'
 import type { AnyFunction } from './inspector.js'
-import { compile, importFrom, namespaceOf, needOf } from './modules.js'
+import { evaluate, importFrom, namespaceOf, needOf } from './modules.js'
 import { resolveName } from './names.js'
 import { arrived, makerOf } from './per-process.js'
 import {
@@ -249,7 +249,7 @@ function factoryOf(code: Code | string): { code: Code, run: (environment: Enviro
   if (factory === undefined) {
     if (typeof code === 'string') throw new IncompleteError(id, 'the text of a function was announced as known, but this process does not have it')
     if (!canGenerateCode()) throw noCodeGeneration(code.file)
-    const run = compile(code.text, code.file, code.line).runInThisContext() as (environment: Environment) => unknown
+    const run = evaluate(code.text, code.file, code.line) as (environment: Environment) => unknown
     factories.set(id, factory = { code, run })
   }
   return factory
