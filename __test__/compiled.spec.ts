@@ -27,6 +27,14 @@ console.log(await queue.get())
 await child.join()
 `)
 
+writeFileSync(join(directory, 'pool.mjs'), `
+import { Pool } from './dist/index.js'
+const pool = new Pool(1)
+console.log((await pool.map(n => n * 7, [2]))[0])
+await pool.close()
+await pool.join()
+`)
+
 /** What the program prints: 14, whatever is kept. */
 function run(name: string, env: NodeJS.ProcessEnv = {}, flags: readonly string[] = []): string {
   const { stdout, stderr } = spawnSync(process.execPath, [...flags, join(directory, name)], { encoding: 'utf8', timeout: 60_000, env: { ...process.env, NODE_OPTIONS: '', ...env } })
@@ -43,12 +51,19 @@ function kept(): string[] {
 
 test.beforeEach(() => { rmSync(folder, { recursive: true, force: true }) })
 
-test.serial('a program that sends a function leaves one file, which the next one uses as it is', t => {
+test.serial('a program that sends a function leaves one file, which the next ones use and add to, until there have been four', t => {
   t.is(run('program.mjs'), '14\n')
   const [file, ...others] = kept()
   t.deepEqual(others, [])
+  const { size: first } = statSync(join(folder, file!))
+  t.true(first > 50_000)
+  for (const name of ['pool.mjs', 'program.mjs', 'program.mjs']) {
+    const { size } = statSync(join(folder, file!))
+    t.is(run(name), '14\n')
+    t.true(statSync(join(folder, file!)).size >= size)
+  }
   const { mtimeMs, size } = statSync(join(folder, file!))
-  t.true(size > 50_000)
+  t.true(size > first * 1.1, `${first} bytes, then ${size}`)
   t.is(run('program.mjs'), '14\n')
   t.is(run('idle.mjs'), '14\n')
   t.deepEqual(kept(), [file])
@@ -68,7 +83,7 @@ test.serial('a file that is cut short, or holds something else, is made anew', t
   truncateSync(file, whole.length >> 1)
   t.is(run('program.mjs'), '14\n')
   t.is(statSync(file).size > whole.length >> 1, true)
-  for (const content of [Buffer.alloc(0), Buffer.from('nothing of the kind'), Buffer.concat([whole.subarray(0, 48), Buffer.alloc(whole.length - 48)])]) {
+  for (const content of [Buffer.alloc(0), Buffer.from('nothing of the kind'), Buffer.concat([whole.subarray(0, 56), Buffer.alloc(whole.length - 56)])]) {
     writeFileSync(file, content)
     t.is(run('program.mjs'), '14\n')
     t.false(readFileSync(file).equals(content))

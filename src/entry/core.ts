@@ -1,7 +1,7 @@
 /**
  * Through this file a program gets the package: the core, and what reads the text of functions. What the engine made of
  * both is kept in a file beside them, as Python keeps its in `__pycache__`, by the first program that sends a function,
- * when it ends; later ones need not compile what they run. Whoever may write that file may write the package itself.
+ * when it ends; later ones need not compile what they run. What the next few run besides, they add. Whoever may write that file may write the package itself.
  *
  * The file is written under another name, brought to the disk, and renamed: it is whole or not there. It names the
  * texts that it was made of by their length and time, the engine checks its own version and flags. Where anything
@@ -19,14 +19,16 @@ const require = createRequire(__filename)
 const CORE = join(dirname(__dirname), 'polyproc.cjs')
 const ANALYSIS = join(dirname(__dirname), 'analysis.cjs')
 const FOLDER = join(dirname(__dirname), 'compiled')
-/** Numbers at the beginning of the file: the lengths of the two parts, in bytes, then time and length of each text. */
-const NUMBERS = 6
+/** Numbers at the beginning of the file: how many programs made it, the lengths of the two parts, in bytes, then time and length of each text. */
+const NUMBERS = 7
+/** So many programs make it: what one runs is not all that others do. */
+const PROGRAMS = 4
 const HEAD = NUMBERS * 8
 /** Files of this many versions and sets of flags are kept; one more, and they are all made anew. */
 const MOST = 8
 
-/** Compiled code by text. */
-interface Code { readonly core: Buffer, readonly analysis: Buffer }
+/** Compiled code by text, and how many programs made it. */
+interface Code { readonly programs: number, readonly core: Buffer, readonly analysis: Buffer }
 
 const isOff = Boolean(process.env['NODE_DISABLE_COMPILE_CACHE'])
 /** Time and length of the texts, from before they are read: one that is changed while the program runs is told from what was compiled. */
@@ -60,7 +62,9 @@ function loadAnalysis(): unknown {
   if (coreScript === undefined) return load(ANALYSIS, read()?.analysis).exports
   const first = coreScript
   const { exports, script } = load(ANALYSIS, code?.analysis)
-  if (code === undefined || first.cachedDataRejected === true || script.cachedDataRejected === true) process.once('exit', () => write(first, script))
+  const isTaken = code !== undefined && first.cachedDataRejected !== true && script.cachedDataRejected !== true
+  const before = isTaken ? { programs: code!.programs, bytes: code!.core.length + code!.analysis.length } : { programs: 0, bytes: 0 }
+  if (before.programs < PROGRAMS) process.once('exit', () => { write(first, script, before) })
   code = undefined
   return exports
 }
@@ -87,22 +91,25 @@ function read(): Code | undefined {
   let bytes: Buffer
   try {
     bytes = readFileSync(path())
-    const [core = 0, analysis = 0, ...from] = Array.from({ length: NUMBERS }, (_, i) => bytes.readDoubleLE(i * 8))
+    const [programs = 0, core = 0, analysis = 0, ...from] = Array.from({ length: NUMBERS }, (_, i) => bytes.readDoubleLE(i * 8))
     if (bytes.length !== HEAD + core + analysis || from.some((number, i) => number !== texts[i])) return undefined
-    return { core: bytes.subarray(HEAD, HEAD + core), analysis: bytes.subarray(HEAD + core) }
+    return { programs, core: bytes.subarray(HEAD, HEAD + core), analysis: bytes.subarray(HEAD + core) }
   } catch {
     // There is none, or it may not be read.
     return undefined
   }
 }
 
-function write(core: Script, analysis: Script): void {
+/** @param before What there was, and what the scripts began with. */
+function write(core: Script, analysis: Script, before: { readonly programs: number, readonly bytes: number }): void {
   const file = path()
   const part = `${file}.${process.pid}`
   try {
     const parts = [core.createCachedData(), analysis.createCachedData()].map(data => Buffer.concat([data, Buffer.alloc(-data.length & 7)]))
+    // The engine forgets what has not run for long.
+    if (parts.reduce((sum, { length }) => sum + length, 0) < before.bytes) return
     const head = Buffer.alloc(HEAD)
-    for (const [i, number] of [...parts.map(data => data.length), ...texts].entries()) head.writeDoubleLE(number, i * 8)
+    for (const [i, number] of [before.programs + 1, ...parts.map(data => data.length), ...texts].entries()) head.writeDoubleLE(number, i * 8)
     mkdirSync(FOLDER, { recursive: true })
     const others = readdirSync(FOLDER)
     if (others.length >= MOST) for (const name of others) rmSync(join(FOLDER, name), { force: true })
