@@ -15,16 +15,9 @@ impl Gets<'_> {
     /// Takes the message of a full slot. False when somebody else was faster.
     #[inline]
     pub(crate) fn take(&mut self, slot: &Slot<'_>, buffer: &mut [u8; slot::INLINE]) -> Result<bool> {
-        let Self {
-            queue,
-            arena,
-            me,
-            taking,
-            ..
-        } = *self;
-        let owner = me.name.slot();
+        let Self { queue, arena, me, .. } = *self;
         queue.note(arena, me, slot.ticket)?;
-        if !slot.take(owner)? {
+        if !slot.take(me.name.slot())? {
             return Ok(false);
         }
         let (meta, block) = slot.meta()?;
@@ -39,13 +32,7 @@ impl Gets<'_> {
             let len = (meta as u32 as usize).min(slot::INLINE);
             self.received.len = len as u32;
             arena.map.copy_out(slot.at + slot::PAYLOAD, &mut buffer[..len])?;
-            if let Taking::InHand { .. } = taking {
-                self.hand_out(slot, meta, false)?;
-            } else if queue.policy.is_some() {
-                slot.finish(owner)?;
-            } else {
-                slot.release(owner)?;
-            }
+            self.leave(slot, meta, false)?;
         }
         self.untold = true;
         Ok(true)
@@ -61,7 +48,6 @@ impl Gets<'_> {
             taking,
             ..
         } = *self;
-        let owner = me.name.slot();
         let keeps = taking == Taking::InHand { keeps: true };
         let pins = meta & HAS_PINS != 0;
         let its = Side::held(queue.handle.index, slot.ticket).with_pins(pins);
@@ -72,7 +58,7 @@ impl Gets<'_> {
             arena.hand_over(block, its, mine)?
         };
         if !ours || u64::from(self.received.len) > arena.place(block)?.size {
-            slot.release(owner)?;
+            slot.release(me.name.slot())?;
             return Err(Error::Corrupt("a message's block is not the queue's"));
         }
         self.received.block = block;
@@ -80,15 +66,23 @@ impl Gets<'_> {
         if !keeps {
             meta &= !(HAS_BLOCK | HAS_PINS);
         }
-        if let Taking::InHand { .. } = taking {
+        self.leave(slot, meta, keeps)?;
+        if !keeps {
+            queue.take_bytes_off(arena, arena.place(block)?.size)?;
+        }
+        Ok(())
+    }
+
+    /// The message has been read: its slot is free, or done in a queue that is joined, or in the taker's hand.
+    #[inline]
+    fn leave(&mut self, slot: &Slot<'_>, meta: u64, keeps: bool) -> Result<()> {
+        let owner = self.me.name.slot();
+        if let Taking::InHand { .. } = self.taking {
             self.hand_out(slot, meta, keeps)?;
-        } else if queue.policy.is_some() {
+        } else if self.queue.policy.is_some() {
             slot.finish(owner)?;
         } else {
             slot.release(owner)?;
-        }
-        if !keeps {
-            queue.take_bytes_off(arena, arena.place(block)?.size)?;
         }
         Ok(())
     }
