@@ -101,14 +101,8 @@ export class Channel<S, R> {
     const left = remaining(options)
     options?.signal?.throwIfAborted()
     if (Array.isArray(items)) {
-      let at = 0
-      const told = (count: number): void => {
-        at += count
-        put(count)
-      }
-      while (at < items.length) {
-        const waiting = this.#putBatch(items, at, told)
-        if (waiting !== undefined) await this.#putters.wait(() => this.#retry(waiting, told), { ...options, timeout: left() }, () => this.#refuse.full())
+      for (const attempt of this.#putBatches(items as readonly S[], put)) {
+        if (attempt !== undefined) await this.#putters.wait(attempt, { ...options, timeout: left() }, () => this.#refuse.full())
         isLong()
         if (isTurnOver()) await nextTurn(options?.signal)
       }
@@ -132,6 +126,13 @@ export class Channel<S, R> {
       }
       return
     }
+    for (const attempt of this.#putBatches(items as readonly S[], put)) {
+      if (attempt !== undefined) waitSync(What.Putter, this.#id, attempt, left(), () => this.#refuse.full())
+    }
+  }
+
+  /** Puts the items of an array batch by batch; yields after each what is to be tried again until there is room for the rest of it. */
+  * #putBatches(items: readonly S[], put: (count: number) => void): Generator<(() => undefined | typeof notYet) | undefined> {
     let at = 0
     const told = (count: number): void => {
       at += count
@@ -139,7 +140,7 @@ export class Channel<S, R> {
     }
     while (at < items.length) {
       const waiting = this.#putBatch(items, at, told)
-      if (waiting !== undefined) waitSync(What.Putter, this.#id, () => this.#retry(waiting, told), left(), () => this.#refuse.full())
+      yield waiting && (() => this.#retry(waiting, told))
     }
   }
 
