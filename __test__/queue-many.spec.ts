@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { Empty, JoinableQueue, Process, Queue, ShutDown } from '#src/index.js'
+import { native } from '#src/native.js'
 import { until } from './helpers/programs.js'
 import { leavesNothing } from './helpers/settled.js'
 
@@ -170,6 +171,26 @@ test.serial('a getter that puts and gets itself while a batch is encoded or read
   const items = numbers(20).map(n => ({ n, get twice() { other.putSync(n); return other.getSync() * 2 } }))
   await queue.putMany(items)
   t.deepEqual(await queue.getMany(20), numbers(20).map(n => ({ n, twice: n * 2 })))
+})
+
+test.serial('a large item that cannot be had takes nothing along that was taken with it', t => {
+  for (const queue of [new Queue<unknown>(), new JoinableQueue<unknown>()]) {
+    const { receive } = native
+    queue.putManySync([1, 2, new Uint8Array(100_000), 3])
+    native.receive = () => {
+      native.release(receive().token)
+      throw new Error('no memory for it')
+    }
+    try {
+      const error = t.throws(() => queue.getManySync(9), { message: 'no memory for it' }) as Error & { items?: unknown[] }
+      t.deepEqual(error.items, [1, 2, 3])
+    } finally {
+      native.receive = receive
+    }
+    if (queue instanceof JoinableQueue) for (let n = 0; n < 3; n += 1) queue.taskDone()
+    t.is(queue.qsize(), 0)
+    queue.close()
+  }
 })
 
 test.serial('an item that cannot be read is reported with those beside it', async t => {

@@ -4,7 +4,8 @@
  */
 
 import { FRAME_BYTES, type Batch } from './codec/index.js'
-import { deeper, ended, Got, nothing, Put, readLarge, readSmall } from './message.js'
+import { fromNative } from './errors.js'
+import { deeper, ended, Got, nothing, Put, readLarge, readSmall, type Received } from './message.js'
 import { bare, native, receiving } from './native.js'
 
 /** What is left of a batch when there is no room for all of it: a copy, for the scratch area is needed by others. */
@@ -99,7 +100,7 @@ class Haul {
     if (got < 0) return got === Got.Ended ? ended : nothing
     const isLarge = got >= TWO_32
     // Before anything else is received: reading a message may receive others.
-    const large = isLarge ? native.receive() : undefined
+    const large = isLarge ? this.#fetch() : undefined
     const [ticket, slot] = isLarge && this.#hands !== undefined ? [native.taken(0), native.taken(1)] : [0, 0]
     const head = FRAME_BYTES + (this.#hands === undefined ? 0 : HAND_BYTES)
     let at = 0
@@ -118,14 +119,23 @@ class Haul {
       at = end
     }
     if (large === undefined) return area.length - at < FULL_BYTES
-    let item: unknown
+    let item: unknown = large
     try {
-      item = readLarge(large, patient)
+      if (!(large instanceof Failure)) item = readLarge(large, patient)
     } catch (error) {
       item = new Failure(error)
     }
     this.#settle(item, ticket, slot)
     return true
+  }
+
+  /** The one that is too large for the area: what was taken before it must not be lost if it cannot be had. */
+  #fetch(): Received | Failure {
+    try {
+      return native.receive()
+    } catch (error) {
+      return new Failure(fromNative(error))
+    }
   }
 
   #settle(item: unknown, ticket: number, slot: number): void {

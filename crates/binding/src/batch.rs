@@ -16,6 +16,7 @@ use crate::failure::{Result, fail, state};
 use crate::isolate::{Area, Isolate, isolate};
 use crate::joinable_queue;
 use crate::queue::{ENDED, NOTHING, TWO_32, copied, inline_part, put_plain};
+use crate::received;
 use napi::Env;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
@@ -101,10 +102,11 @@ pub fn get_many(isolate: &Isolate, id: u32, area: u32, max: u32) -> Result<f64> 
             at: area.at.wrapping_add(at + head),
             len: area.len - at - head,
         };
-        let len = match copied(isolate, &message, rest) {
-            Ok(len) => len,
-            Err(error) => break Err(error),
-        };
+        let len = copied(isolate, &message, rest).unwrap_or_else(|_| {
+            // It is taken: whoever fetches it is told what is wrong with it.
+            received::keep(message);
+            None
+        });
         if let Some(hand) = message.hand {
             joinable_queue::remember(&hand);
         }
