@@ -18,6 +18,8 @@ export interface Report extends Omit<Findings, 'words'> {
   /** The words on a line each: one long text is sent and taken apart in a fraction of the time that a Map takes. */
   words: string
   counts: Uint32Array
+  /** Bytes that were not in memory yet. */
+  fromDisk: number
 }
 export interface Totals {
   files: number
@@ -34,8 +36,8 @@ export function nothingFound(): Findings {
   return { batches: [], files: [], unreadable: [], words: new Map() }
 }
 
-export function reportOf({ words, ...findings }: Findings): Report {
-  return { ...findings, words: [...words.keys()].join('\n'), counts: Uint32Array.from(words.values()) }
+export function reportOf({ words, ...findings }: Findings, fromDisk: number): Report {
+  return { ...findings, fromDisk, words: [...words.keys()].join('\n'), counts: Uint32Array.from(words.values()) }
 }
 
 /** Reads the files of a batch and adds what they are to the findings. */
@@ -53,9 +55,12 @@ export function readBatch(root: string, batch: Batch, findings: Findings): void 
 /** All that is known so far. */
 export class Tally {
   readonly found: Findings = nothingFound()
+  /** Bytes that had to be read from disk. */
+  fromDisk = 0
 
   add(report: Report): void {
     const { batches, files, unreadable, words } = this.found
+    this.fromDisk += report.fromDisk
     for (const id of report.batches) batches.push(id)
     for (const file of report.files) files.push(file)
     for (const path of report.unreadable) unreadable.push(path)
