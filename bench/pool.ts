@@ -44,15 +44,17 @@ async function best(run: () => unknown, rounds = ROUNDS): Promise<number> {
   return least
 }
 
-/** Median of so many round trips, one at a time. */
-async function trip(run: (x: number) => unknown, count = 2000): Promise<number> {
+/** Median of the second half of so many round trips, one at a time: until then the engine has compiled what it is about. */
+const TRIPS = 10_000
+
+async function trip(run: (x: number) => unknown): Promise<number> {
   const took: number[] = []
-  for (let k = 0; k < count; k += 1) {
+  for (let k = 0; k < TRIPS; k += 1) {
     const began = performance.now()
     await run(k)
     took.push(performance.now() - began)
   }
-  return median(took.slice(count >> 2))
+  return median(took.slice(TRIPS >> 1))
 }
 
 interface Peer { readonly name: string, run(x: number): Promise<unknown>, end(): unknown }
@@ -99,7 +101,7 @@ async function tasks(pool: Pool): Promise<void> {
   for (const make of peers) {
     const { name, run, end } = make()
     await Promise.all([run(1), run(2)])
-    found.push({ name, many: isWanted('tasks') ? await best(() => many(run), 3) : NaN, trip: isWanted('trip') ? await trip(run, 1000) : NaN })
+    found.push({ name, many: isWanted('tasks') ? await best(() => many(run), 3) : NaN, trip: isWanted('trip') ? await trip(run) : NaN })
     console.log(`  ${name}: ${ms(found.at(-1)!.many)}, round trip ${ms(found.at(-1)!.trip)}`)
     await end()
   }
@@ -179,7 +181,7 @@ async function spread(pool: Pool): Promise<void> {
 async function sync(pool: Pool): Promise<void> {
   const ours = await trip(k => pool.applySync((x: number) => x * x, [k]))
   const call = createSyncFn<(x: number) => number>(peer('synckit'))
-  row('`applySync`', ours, 'synckit', await trip(call, 500), '5×')
+  row('`applySync`', ours, 'synckit', await trip(call), '5×')
 }
 
 /** Resident memory of this process and of its workers, in bytes. */

@@ -11,6 +11,8 @@ const AIM = 16
 /** The same where nobody knows how many items there are: somebody waits for each. */
 const AIM_ENDLESS = 4
 const MOST = 2 ** 16
+/** And where nobody knows how many there are: the engine collects larger arrays of numbers seldom, however soon they are dropped. */
+const MOST_ENDLESS = 2 ** 12
 /** From one chunk to the next the size grows at most so many times: a first measurement may be far off. */
 const GROWTH = 8
 /** How much a new measurement counts. */
@@ -31,7 +33,7 @@ export class Planner {
   /** Items of the next chunk. @param left Items that have not been sent; undefined when that is not known. */
   next(left: number | undefined): number {
     if (this.#fixed !== undefined) return this.#fixed
-    if (left === undefined) return Math.min(this.#size, this.#itemsIn(AIM_ENDLESS))
+    if (left === undefined) return Math.min(this.#size, this.#itemsIn(AIM_ENDLESS), MOST_ENDLESS)
     return Math.max(1, Math.min(this.#size, Math.ceil(left / (this.#workers * 2))))
   }
 
