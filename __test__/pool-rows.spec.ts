@@ -195,6 +195,21 @@ test.serial('POOL-36 imap without a bufferSize reads twice as many chunks as the
   await all.return!()
 })
 
+test.serial('an input without end is read no further ahead, however fast it goes', async t => {
+  await using pool = new Pool(2)
+  let [read, taken, ahead] = [0, 0, 0]
+  function * input(): Generator<number> {
+    for (;;) yield read++
+  }
+  for await (const _ of pool.imap((x: number) => x, input())) {
+    taken += 1
+    ahead = Math.max(ahead, read - taken)
+    if (taken === 600_000) break
+  }
+  // Twice as many chunks of at most 4096 as there are workers, and what is just being read.
+  t.true(ahead > 100 && ahead <= 2 * 2 * 4096 + 4096, `${ahead}`)
+})
+
 test.serial('numbers, and what comes among them, make one array', async t => {
   await using pool = new Pool({ processes: 2 })
   const items = range(1003)
