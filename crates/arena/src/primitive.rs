@@ -170,11 +170,7 @@ impl Flag {
 #[must_use]
 #[inline]
 pub fn now() -> u64 {
-    #[cfg(feature = "points")]
-    if let Some(now) = points::machine().and_then(|machine| (machine.now)()) {
-        return now;
-    }
-    polyproc_sys::clock::now()
+    seen(polyproc_sys::clock::now)
 }
 
 /// [`now`] as it was some milliseconds ago at most, at a quarter of its cost.
@@ -182,9 +178,16 @@ pub fn now() -> u64 {
 #[must_use]
 #[inline]
 pub fn last_tick() -> u64 {
+    seen(polyproc_sys::clock::last_tick)
+}
+
+/// What a clock says, unless a simulation says what time it is.
+#[cfg(not(loom))]
+#[inline]
+fn seen(clock: impl FnOnce() -> u64) -> u64 {
     #[cfg(feature = "points")]
     if let Some(now) = points::machine().and_then(|machine| (machine.now)()) {
         return now;
     }
-    polyproc_sys::clock::last_tick()
+    clock()
 }

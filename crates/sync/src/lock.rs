@@ -41,7 +41,8 @@ pub const REENTRANT: usize = 9;
 /// A waiter of so many ns is handed the lock.
 pub const HAND_OVER: u64 = 10_000_000;
 
-/// A release asks the clock of the last tick, which is behind by so many ns, or less: at 250 ticks a second.
+/// A release asks the clock of the last tick, which is behind by so many ns at most where the kernel has 250 ticks a second: so
+/// much earlier it may hand over, and where ticks are rarer, some ms later.
 const TICK: u64 = 4_000_000;
 
 /// Looks at the word, each some 10 to 40 ns, before it is given up for now: about as long as it takes to sleep and be woken.

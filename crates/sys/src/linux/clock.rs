@@ -12,7 +12,15 @@ pub fn now() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
 
-/// The same clock as it was at the last tick, some milliseconds ago: at a quarter of what [`now`] costs.
+/// Nanoseconds of the same clock as it was at the last tick of the kernel, 1 to 10 ms ago at most: at a quarter of what
+/// [`now`] costs.
+///
+/// # Examples
+/// ```
+/// use polyproc_sys::clock;
+/// let tick = clock::last_tick();
+/// assert!(tick <= clock::now());
+/// ```
 pub fn last_tick() -> u64 {
     read(libc::CLOCK_MONOTONIC_COARSE)
 }
