@@ -34,12 +34,18 @@ export async function indexDirectory(root: string, workers = cpuCount()): Promis
     },
     onProgress: bytes => { progress.add(bytes) },
   })
+  /** Runs the job with a new tally; how many ms it took. */
+  const timed = async <T>(run: () => Promise<T>): Promise<[ms: number, result: T]> => {
+    tally = new Tally()
+    const started = performance.now()
+    const result = await run()
+    const took = performance.now() - started
+    progress.stop()
+    return [took, result]
+  }
   try {
     console.log(`indexing ${root} with ${workers} processes`)
-    let started = performance.now()
-    const { lost, casualties } = await runProcesses(root, workers, tally, listener(true))
-    let together = performance.now() - started
-    progress.stop()
+    let [together, { lost, casualties }] = await timed(async () => runProcesses(root, workers, tally, listener(true)))
     showTotals(tally)
     showLost(lost, casualties)
     showTime(workers, together)
@@ -47,23 +53,18 @@ export async function indexDirectory(root: string, workers = cpuCount()): Promis
 
     const { digest, bytes } = tally.totals()
     const isCold = tally.fromDisk > bytes * COLD
-    tally = new Tally()
-    started = performance.now()
-    await runAlone(root, tally, listener(false))
-    const alone = performance.now() - started
-    progress.stop()
+    const [alone] = await timed(async () => runAlone(root, tally, listener(false)))
     showTime(1, alone)
-    if (isCold) {
-      tally = new Tally()
-      started = performance.now()
-      await runProcesses(root, workers, tally, listener(false))
-      together = performance.now() - started
-      progress.stop()
+    const isSame = tally.totals().digest === digest
+    if (isSame && isCold) {
+      [together, { lost, casualties }] = await timed(async () => runProcesses(root, workers, tally, listener(false)))
+      showLost(lost, casualties)
+      if (lost.length > 0) return 1
       console.log('the first time files came from disk; once more, now that they are in memory:')
       showTime(workers, together)
     }
     console.log(`${workers} processes are ${(alone / together).toFixed(2)} times as fast`)
-    if (tally.totals().digest === digest) return 0
+    if (isSame) return 0
     console.log('the two did not find the same: were files changed meanwhile?')
     return 1
   } finally {
