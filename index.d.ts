@@ -347,6 +347,21 @@ export interface LockState {
 /** Acquires a lock, blocking for at most `timeout` ms (negative: for ever): the acquisition, -1 late, -2 cut short. */
 export declare function lockWait(id: number, timeout: number, interruptible: boolean): number
 
+/**
+ * The words by which JavaScript can acquire and release a lock that this thread released last. Null where it cannot. Nothing may
+ * touch them after the lock's handle has been let go of.
+ */
+export declare function lockWords(id: number): LockWords | null
+
+/** Some words of a lock, for `lock-words.ts`. */
+export interface LockWords {
+  /** They themselves. */
+  words: ArrayBuffer
+  /** This thread's slot and generation, by which they name it. */
+  slot: number
+  generation: number
+}
+
 /** Items that were lost with those who had taken them. */
 export interface LostItems {
   /** How many. */

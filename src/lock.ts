@@ -5,6 +5,7 @@
 import { inspect } from 'node:util'
 import { Acquirable, giveBack, Guard, isInterruptible, NOT, type LockGuard } from './acquirable.js'
 import { fromNative, StateError } from './errors.js'
+import { NOT_HERE, noWords, release, SOMEBODY_WAITS, take, wordsOf } from './lock-words.js'
 import { describeOwner } from './owners.js'
 import { bare, call, native } from './native.js'
 import type { Named } from './queue.js'
@@ -14,6 +15,8 @@ import type { SyncWaitOptions } from './waiting.js'
 const KIND = 8
 /** An id that nothing has. */
 const GONE = 2 ** 32 - 1
+/** A lock that has been acquired so often is worth having its words at hand. */
+const OFTEN = 16
 
 /**
  * One holder at a time, of all processes and threads, and of the asynchronous tasks of one thread. Not reentrant. Any process
@@ -33,6 +36,8 @@ export class Lock extends Acquirable {
   declare protected readonly kind: 'Lock'
   /** The id, or that of nothing once it is closed. */
   #id: number
+  #acquired = 0
+  #words = noWords
 
   /** @throws {@link StateError} for a name of 0 or more than 1024 bytes. */
   constructor(options: Named = {}) {
@@ -48,7 +53,17 @@ export class Lock extends Acquirable {
   }
 
   protected try(id: number): number {
-    return bare.lockTry(id)
+    const turn = take(this.#words)
+    return turn === NOT_HERE ? this.#call(id) : turn
+  }
+
+  #call(id: number): number {
+    const acquisition = bare.lockTry(id)
+    if (acquisition !== NOT && this.#acquired < OFTEN) {
+      this.#acquired += 1
+      if (this.#acquired === OFTEN) this.#words = wordsOf(id)
+    }
+    return acquisition
   }
 
   protected block(id: number, _context: number, timeout: number): number {
@@ -66,9 +81,14 @@ export class Lock extends Acquirable {
   // These do without what all kinds have in common: code that sees objects of one class runs twice as fast.
 
   override tryAcquire(): LockGuard | null {
+    const turn = take(this.#words)
+    return turn === NOT_HERE ? this.#tryByCall() : new Guard(this, turn)
+  }
+
+  #tryByCall(): LockGuard | null {
     let acquisition: number
     try {
-      acquisition = bare.lockTry(this.#id)
+      acquisition = this.#call(this.#id)
     } catch (error) {
       throw fromNative(error)
     }
@@ -80,7 +100,8 @@ export class Lock extends Acquirable {
   override acquireSync(options: SyncWaitOptions = {}): LockGuard | null {
     // What is wrong with a timeout is said before anything is acquired.
     if (options.timeout !== undefined) return super.acquireSync(options)
-    return this.tryAcquire() ?? this.#glance() ?? super.acquireSync(options)
+    const turn = take(this.#words)
+    return turn === NOT_HERE ? this.#tryByCall() ?? this.#glance() ?? super.acquireSync(options) : new Guard(this, turn)
   }
 
   /** Most are free again before a waiter would be asleep. */
@@ -90,7 +111,10 @@ export class Lock extends Acquirable {
   }
 
   override [giveBack](turn: number): void {
-    if (this.#id === GONE) super[giveBack](turn)
+    const outcome = release(this.#words, turn)
+    if (outcome === 0) return
+    if (outcome === SOMEBODY_WAITS) bare.lockLookAfter(this.#id)
+    else if (this.#id === GONE) super[giveBack](turn)
     else bare.lockReleaseTurn(this.#id, turn)
   }
 
@@ -99,6 +123,7 @@ export class Lock extends Acquirable {
     if (this.#id !== GONE) {
       if (call(() => native.lockState(this.#id)).mine) this.use()
       this.#id = GONE
+      this.#words = noWords
     }
     super.close()
   }

@@ -31,6 +31,7 @@ const [queuePut, queueGet, lockTry, lockGlance, lockReleaseTurn, rlockTry, semap
   raw['queuePut']!, raw['queueGet']!, raw['lockTry']!, raw['lockGlance']!, raw['lockReleaseTurn']!, raw['rlockTry']!, raw['semaphoreTry']!,
   raw['semaphoreRelease']!, raw['semaphoreValue']!, raw['eventIsSet']!,
 ]
+const lockLookAfter = raw['lockLookAfter']!
 const [queuePutMany, queueGetMany, joinableTake, joinableDone] = [raw['queuePutMany']!, raw['queueGetMany']!, raw['joinableTake']!, raw['joinableDone']!]
 const [boardSubmit, boardClaim, boardSettle, boardStop, boardStopAsked, boardLost, boardRelease, boardState, boardSetState] = [
   raw['boardSubmit']!, raw['boardClaim']!, raw['boardSettle']!, raw['boardStop']!, raw['boardStopAsked']!, raw['boardLost']!,
@@ -128,6 +129,11 @@ export const bare = {
     cells[0] = id
     cells[1] = turn
     lockReleaseTurn()
+  },
+  /** Wakes one who waits for a lock that was released without a call. */
+  lockLookAfter(id: number): void {
+    cells[0] = id
+    lockLookAfter()
   },
   /** The acquisition, or -1. */
   rlockTry(id: number, context: number): number {

@@ -189,6 +189,14 @@ unsafe extern "C" fn lock_release(env: sys::napi_env, _: sys::napi_callback_info
     })
 }
 
+/// Wakes one who waits for a lock that was released without a call.
+unsafe extern "C" fn lock_look_after(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [id]| {
+        let looked = isolate.lock(id)?.look_after(isolate.arena, &isolate.me);
+        looked.map(|()| 0).map_err(fail)
+    })
+}
+
 /// Takes a permit of a semaphore if there is one: 0, or -1.
 unsafe extern "C" fn semaphore_try(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
     run(env, |isolate, [id]| {
@@ -348,6 +356,7 @@ const CALLS: &[(&str, Call)] = &[
     ("lockGlance", lock_glance),
     ("rlockTry", rlock_try),
     ("lockReleaseTurn", lock_release),
+    ("lockLookAfter", lock_look_after),
     ("semaphoreTry", semaphore_try),
     ("semaphoreRelease", semaphore_release),
     ("semaphoreValue", semaphore_value),

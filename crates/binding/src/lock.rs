@@ -3,13 +3,15 @@
 
 use crate::failure::{Result, fail};
 use crate::isolate::isolate;
+use crate::memory::show_forever;
 use crate::shared::Shared;
 use crate::waits::{deadline, slice, stop};
 use napi::Env;
+use napi::bindgen_prelude::ArrayBuffer;
 use napi_derive::napi;
 use polyproc_arena::object::Handle;
 use polyproc_arena::{Name, process};
-use polyproc_sync::lock::{KIND, Patience, Waited};
+use polyproc_sync::lock::{KIND, Patience, SEEN_LEN, Waited};
 use polyproc_sync::rlock::Released;
 use polyproc_sync::{Acquired, Lock, RLock};
 
@@ -84,6 +86,31 @@ pub fn lock_release(env: &Env, id: u32) -> Result<bool> {
         .lock(id)?
         .release(isolate.arena, &isolate.me)
         .map_err(fail)
+}
+
+/// Some words of a lock, for `lock-words.ts`.
+#[napi(object)]
+pub struct LockWords<'a> {
+    /// They themselves.
+    pub words: ArrayBuffer<'a>,
+    /// This thread's slot and generation, by which they name it.
+    pub slot: u32,
+    pub generation: u32,
+}
+
+/// The words by which JavaScript can acquire and release a lock that this thread released last. Null where it cannot. Nothing may
+/// touch them after the lock's handle has been let go of.
+#[napi]
+pub fn lock_words(env: &Env, id: u32) -> Result<Option<LockWords<'_>>> {
+    let isolate = isolate(env)?;
+    let Some(bytes) = isolate.lock(id)?.seen(isolate.arena).map_err(fail)? else {
+        return Ok(None);
+    };
+    Ok(show_forever(env, bytes, SEEN_LEN)?.map(|words| LockWords {
+        words,
+        slot: isolate.me.name.slot() as u32,
+        generation: isolate.me.name.generation(),
+    }))
 }
 
 /// As `lock_wait`, for a context of this thread.

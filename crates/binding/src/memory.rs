@@ -11,7 +11,7 @@ use polyproc_channel::memory::Memory;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 /// A piece of memory that JavaScript sees.
 #[napi(object)]
@@ -84,6 +84,30 @@ fn show<'a>(env: &Env, isolate: &Isolate, memory: Memory) -> Result<Piece<'a>> {
             number as u32,
         ],
     })
+}
+
+/// Bytes of the arena as an `ArrayBuffer` that owns nothing: the arena stays mapped. `None` where the engine has none such.
+pub fn show_forever<'a>(env: &Env, bytes: NonNull<u8>, len: u64) -> Result<Option<ArrayBuffer<'a>>> {
+    let mut value = ptr::null_mut();
+    // SAFETY: the bytes stay mapped for as long as this process lives.
+    let status = unsafe {
+        sys::napi_create_external_arraybuffer(
+            env.raw(),
+            bytes.as_ptr().cast::<c_void>(),
+            len as usize,
+            None,
+            ptr::null_mut(),
+            &raw mut value,
+        )
+    };
+    if status == sys::Status::napi_no_external_buffers_allowed {
+        return Ok(None);
+    }
+    node(status, "napi_create_external_arraybuffer")?;
+    // SAFETY: `value` is an ArrayBuffer that was made above.
+    unsafe { ArrayBuffer::from_napi_value(env.raw(), value) }
+        .map(Some)
+        .map_err(|error| state(format!("an ArrayBuffer cannot be shown: {error}")))
 }
 
 fn wrap<'a>(env: &Env, isolate: &Isolate, memory: Memory, number: u64) -> Result<ArrayBuffer<'a>> {

@@ -19,7 +19,7 @@
 //! |---|---|---|
 //! | holding it | a word that names the dead | recovery frees it, marked `died`, and wakes one |
 //! | handed it | the same, `handed` | recovery frees it and wakes one |
-//! | having freed it, before it looked who waits | sleepers of a free lock | its note of the object: recovery rouses them |
+//! | having freed it, before it looked who waits | sleepers of a free lock | the word, which names it: recovery rouses them |
 //! | having handed it over, before it called the heir | an heir that sleeps | the same |
 //! | waiting | a record in the list | recovery of the arena |
 
@@ -33,6 +33,7 @@ use polyproc_arena::primitive::{Word, last_tick};
 use polyproc_arena::wait::List;
 use polyproc_arena::{Arena, Member, Name, member, names, spin};
 use polyproc_sys::clock;
+use std::ptr::NonNull;
 
 /// Index of the kind.
 pub const KIND: usize = 8;
@@ -44,6 +45,9 @@ pub const HAND_OVER: u64 = 10_000_000;
 /// A release asks the clock of the last tick, which is behind by so many ns at most where the kernel has 250 ticks a second: so
 /// much earlier it may hand over, and where ticks are rarer, some ms later.
 const TICK: u64 = 4_000_000;
+
+/// See [`Lock::seen`].
+pub const SEEN_LEN: u64 = 128;
 
 /// Looks at the word, each some 10 to 40 ns, before it is given up for now: about as long as it takes to sleep and be woken.
 const GLANCES: u32 = 250;
@@ -137,6 +141,19 @@ impl Lock {
     /// Offset of the word beside it, which only its owner changes.
     pub(crate) fn beside(&self) -> Offset {
         self.at + object::WORDS + 8
+    }
+
+    /// The [`SEEN_LEN`] bytes of which JavaScript can acquire and release it without a call: the first list, and 64 bytes on its
+    /// word. `None` where it must not: in a build with kill points, which stand in this source; and on any machine but x86-64, where
+    /// a plain read after a CAS stays after it.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn seen(&self, arena: &Arena) -> Result<Option<NonNull<u8>>> {
+        if cfg!(feature = "points") || !cfg!(target_arch = "x86_64") {
+            return Ok(None);
+        }
+        arena.map.bytes(self.at + object::LIST_A, SEEN_LEN).map(Some)
     }
 
     /// Those who wait for it.
@@ -302,32 +319,44 @@ impl Lock {
     /// Frees what was seen held, or hands it over, and sees to it that somebody looks.
     #[inline]
     pub(crate) fn let_go(&self, arena: &Arena, me: &Member, seen: State) -> Result<bool> {
-        let waiters = self.waiters();
-        arena.note(me, self.handle, 0)?;
-        if arena.has_waiters(waiters.at)? {
+        if arena.has_waiters(self.waiters().at)? {
             return self.let_go_to(arena, me, seen);
         }
-        let freed = self.word(arena).release(seen)?;
-        if arena.has_waiters(waiters.at)? {
-            arena.wake_one(me, waiters)?;
-        }
-        arena.settled(me)?;
+        let freed = self.word(arena).release(seen, me.name)?;
+        self.look_after(arena, me)?;
         if self.glancing(arena)?.load(Relaxed) != 0 {
             self.leave_room(arena)?;
         }
         Ok(freed)
     }
 
+    /// Wakes one who waits, after `me` freed the word.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn look_after(&self, arena: &Arena, me: &Member) -> Result<()> {
+        if arena.has_waiters(self.waiters().at)? {
+            // Should it die having chosen one: by then the word may be another's.
+            arena.note(me, self.handle, 0)?;
+            arena.wake_one(me, self.waiters())?;
+            arena.settled(me)?;
+        }
+        Ok(())
+    }
+
     /// The same where somebody waits.
     #[cold]
     fn let_go_to(&self, arena: &Arena, me: &Member, seen: State) -> Result<bool> {
         let waiters = self.waiters();
+        // Should it die having chosen one.
+        arena.note(me, self.handle, 0)?;
         let at = last_tick();
         if is_overdue(arena, waiters, at + TICK)? && self.hand_over(arena, me, seen)? {
             arena.settled(me)?;
             return Ok(true);
         }
-        let freed = self.word(arena).release(seen)?;
+        let freed = self.word(arena).release(seen, me.name)?;
         if !arena.is_somebody_coming(waiters.at, at)? {
             arena.wake_one(me, waiters)?;
         }
@@ -418,7 +447,11 @@ impl Kind for LockKind {
     fn forsake(&self, arena: &Arena, me: &Member, dead: Name, index: u64) -> Result<bool> {
         let generation = arena.object_state(index)?.generation;
         let lock = Lock::at(arena, Handle { index, generation });
-        if lock.state(arena)?.owner != Some(dead) {
+        let state = lock.state(arena)?;
+        if state.releaser == Some(dead) {
+            return arena.has_waiters(lock.waiters().at);
+        }
+        if state.owner != Some(dead) {
             return Ok(false);
         }
         // Should this recoverer die after the CAS, another rouses those who wait.

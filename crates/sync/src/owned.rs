@@ -8,6 +8,8 @@
 //! bits 32-63  generation of the owner
 //! ```
 //!
+//! With both bits 12 and 13 set it is free, and the name is that of whoever released it.
+//!
 //! ```text
 //!            acquire                  release
 //! free(t) ────────────▶ held(o, t+1) ─────────▶ free(t+1)
@@ -23,6 +25,12 @@
 //! remembers it, and releases nothing but its own. Every arrow is a SeqCst CAS, since each release is
 //! followed by a look at the list of those who wait, with which it must not be reordered.
 //!
+//! That a free word names the releaser serves two ends. Should it die before it has looked who waits, recovery finds the name
+//! and rouses them, so that no release has to note anything before. And whoever released it last has half of the word in common
+//! with what it is going to write: a CAS of the lower half is enough for it to acquire and to release the lock, which is
+//! what JavaScript can do without a call (`src/lock-words.ts`). The upper half cannot change meanwhile: as long as a member
+//! lives, a word with its slot has its generation, or that of one long dead, which changes nothing any more.
+//!
 //! # What a crash leaves
 //! `held(dead)`: the next to acquire takes it from the dead and is told so; recovery makes it
 //! `free, died`, so that those who sleep can be woken. `handed(dead)`: the same, but nothing that the lock
@@ -36,6 +44,7 @@ use polyproc_arena::section::Liveness;
 
 const HANDED: u64 = 1 << 12;
 const DIED: u64 = 1 << 13;
+const RELEASED: u64 = HANDED | DIED;
 const TURN_SHIFT: u32 = 14;
 const TURNS: u64 = 1 << 18;
 /// What a name takes of the word.
@@ -46,6 +55,8 @@ const NAME: u64 = 0xffff_ffff_0000_0fff;
 pub struct State {
     /// Who holds it, or was handed it.
     pub owner: Option<Name>,
+    /// It is free: who released it, where that is known.
+    pub releaser: Option<Name>,
     /// It was handed to the owner, which has not noticed yet.
     pub handed: bool,
     /// The last owner died holding it.
@@ -59,10 +70,13 @@ impl State {
     #[must_use]
     #[inline]
     pub fn unpack(word: u64) -> Self {
+        let name = Name::from_word(word & NAME);
+        let is_free = word & RELEASED == RELEASED;
         Self {
-            owner: Name::from_word(word & NAME),
-            handed: word & HANDED != 0,
-            died: word & DIED != 0,
+            owner: if is_free { None } else { name },
+            releaser: if is_free { name } else { None },
+            handed: word & RELEASED == HANDED,
+            died: word & RELEASED == DIED,
             turn: (word >> TURN_SHIFT & (TURNS - 1)) as u32,
         }
     }
@@ -72,6 +86,7 @@ impl State {
     #[inline]
     pub fn pack(self) -> u64 {
         self.owner.map_or(0, Name::word)
+            | self.releaser.map_or(0, |name| name.word() | RELEASED)
             | if self.handed { HANDED } else { 0 }
             | if self.died { DIED } else { 0 }
             | u64::from(self.turn) << TURN_SHIFT
@@ -80,6 +95,7 @@ impl State {
     fn held(owner: Name, turn: u32) -> Self {
         Self {
             owner: Some(owner),
+            releaser: None,
             handed: false,
             died: false,
             turn,
@@ -89,6 +105,7 @@ impl State {
     fn free(turn: u32, died: bool) -> Self {
         Self {
             owner: None,
+            releaser: None,
             handed: false,
             died,
             turn,
@@ -162,13 +179,15 @@ impl Owned<'_> {
         }
     }
 
-    /// Frees what was seen held. False when it is no longer what was seen.
+    /// Frees what was seen held, as `by`. False when it is no longer what was seen.
     ///
     /// # Errors
     /// `Corrupt`.
     #[inline]
-    pub fn release(&self, seen: State) -> Result<bool> {
-        self.change(seen, State::free(seen.turn, false))
+    pub fn release(&self, seen: State, by: Name) -> Result<bool> {
+        let mut free = State::free(seen.turn, false);
+        free.releaser = Some(by);
+        self.change(seen, free)
     }
 
     /// Hands what was seen held to `heir`, in a turn of its own. False when it is no longer what was seen.

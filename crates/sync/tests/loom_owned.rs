@@ -73,7 +73,10 @@ fn count_once(world: &World, me: u64) -> bool {
     });
     let seen = word(world).look().unwrap();
     assert!(seen.is_held_by(name(me)));
-    assert!(word(world).release(seen).unwrap(), "another released what I held");
+    assert!(
+        word(world).release(seen, name(me)).unwrap(),
+        "another released what I held"
+    );
     true
 }
 
@@ -129,7 +132,7 @@ fn a_death_is_told_once() {
                 if word(&victim).acquire(name(1), None::<&Lives>).unwrap().is_some() {
                     let seen = word(&victim).look().unwrap();
                     if seen.is_held_by(name(1)) {
-                        let _ = word(&victim).release(seen);
+                        let _ = word(&victim).release(seen, name(1));
                     }
                 }
                 victim.lives.first_died.store(true, Ordering::Release);
@@ -139,7 +142,7 @@ fn a_death_is_told_once() {
                 let got = word(&heir).acquire(name(2), Some(&heir.lives)).unwrap();
                 if got.is_some() {
                     let seen = word(&heir).look().unwrap();
-                    assert!(word(&heir).release(seen).unwrap());
+                    assert!(word(&heir).release(seen, name(2)).unwrap());
                 }
                 got.is_some_and(|got| got.owner_died)
             });
