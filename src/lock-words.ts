@@ -19,7 +19,6 @@ const [WAITS, WAITS_HIGH, WORD, GENERATION, GLANCES] = [0, 1, 16, 17, 20]
 const NAME_AND_STATE = 0x3fff
 const RELEASED = 0x3000
 const TURN_SHIFT = 14
-const ONE_TURN = 1 << TURN_SHIFT
 
 /** It cannot be acquired, or released, from here. */
 export const NOT_HERE = -1
@@ -45,7 +44,8 @@ export function wordsOf(id: number): Int32Array {
 export function take(words: Int32Array): number {
   const seen = words[WORD]!
   if ((seen & NAME_AND_STATE) !== (RELEASED | slot) || words[GENERATION] !== generation) return NOT_HERE
-  const held = (seen & ~NAME_AND_STATE) + ONE_TURN | slot
+  // So that no sum is greater than 32 bits, for which the engine would have to make this anew.
+  const held = (seen >>> TURN_SHIFT) + 1 << TURN_SHIFT | slot
   return Atomics.compareExchange(words, WORD, seen, held) === seen ? held >>> TURN_SHIFT : NOT_HERE
 }
 
