@@ -36,6 +36,7 @@ def alternate(lock, turn, mine, end, out):
 def contend(lock, ready, end, out):
     ready.wait()
     until = end.value
+    is_counted = False
     count = 0
     longest = 0.0
     before = time.perf_counter()
@@ -47,13 +48,22 @@ def contend(lock, ready, end, out):
         count += 1
         lock.release()
         before = time.perf_counter()
-        if count % 64 == 0 and time.time() > until:
+        if count % 64 != 0:
+            continue
+        at = time.time()
+        if at > until:
             break
+        if is_counted or at < until - 2:
+            continue
+        is_counted = True
+        count = 0
+        longest = 0.0
     out.put((count, longest))
 
 
 def meet(barrier, rounds, out):
-    barrier.wait()
+    for _ in range(500):
+        barrier.wait()
     begun = time.perf_counter()
     for _ in range(rounds):
         barrier.wait()
@@ -92,7 +102,7 @@ def contending(out):
     for child in children:
         child.start()
     time.sleep(0.3)
-    until.value = time.time() + 2
+    until.value = time.time() + 2.5
     ready.set()
     got = [out.get() for _ in children]
     counts = [count for count, _ in got]

@@ -496,7 +496,7 @@ impl Arena {
 
     /// True when somebody of the list has been woken at most a moment ago and has not looked since: whoever
     /// has just published a change, by a SeqCst CAS, need not wake anybody then. Looked at outside the
-    /// section; `at` is the time now.
+    /// section; `at` is the time now. Should that one be dead, its recovery wakes another.
     ///
     /// # Errors
     /// `Corrupt`.
@@ -510,8 +510,7 @@ impl Arena {
         let chosen = self.map.flag(woken + STATE)?.load(SeqCst) == CHOSEN;
         Ok(chosen
             && at.saturating_sub(self.map.word(woken + WOKEN_AT)?.load(Relaxed)) < UNSEEN
-            && self.link(woken + LIST)? == list
-            && self.owner(woken)?.is_some_and(|owner| !self.is_dead(owner)))
+            && self.link(woken + LIST)? == list)
     }
 
     /// Wakes everybody in the list: for ends and shutdowns.

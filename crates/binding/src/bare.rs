@@ -180,9 +180,10 @@ unsafe extern "C" fn rlock_try(env: sys::napi_env, _: sys::napi_callback_info) -
 unsafe extern "C" fn lock_release(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
     run(env, |isolate, [id, turn]| {
         let (arena, me) = (isolate.arena, &isolate.me);
-        match isolate.shared(id)? {
-            Shared::RLock(rlock) => rlock.release_turn(arena, me, turn),
-            _ => isolate.lock(id)?.release_turn(arena, me, turn),
+        match isolate.shared.borrow().get(id as usize) {
+            Some(Some(Shared::Lock(lock))) => lock.release_turn(arena, me, turn),
+            Some(Some(Shared::RLock(rlock))) => rlock.release_turn(arena, me, turn),
+            _ => return Err(closed("lock")),
         }
         .map(i32::from)
         .map_err(fail)
