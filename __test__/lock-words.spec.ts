@@ -11,8 +11,11 @@ leavesNothing(test)
 const isHere = process.arch === 'x64'
 const WORD = 16
 const GLANCES = 20
+const WOKEN = 4
+/** Of so many releases that see somebody on its way one is a call. */
+const ASKS = 8
 /** A lock has no use for this one. */
-const UNUSED = 22
+const UNUSED = 24
 /** How long processes count. */
 const MS = 1000
 
@@ -86,13 +89,22 @@ test.serial('LOCK-01 words: turns go on past their greatest', t => {
   lock.close()
 })
 
-test.serial('LOCK-01 words: while somebody waits or glances, a release is a call', async t => {
+test.serial('LOCK-01 words: while somebody waits or glances, a release is a call, but for those that leave all to one who is on its way', async t => {
   if (!isHere) { t.pass(); return }
   const [lock, words] = released()
   const turn = take(words)
   const waits = lock.acquire()
   await new Promise(resolve => { setTimeout(resolve, 20) })
   t.is(release(words, turn), NOT_HERE)
+  // As if it had been woken and had not looked yet.
+  words[WOKEN] = 1
+  const outcomes = Array.from({ length: ASKS }, () => {
+    const outcome = release(words, turn)
+    if (outcome !== NOT_HERE) words[WORD] = turn << 14 | words[WORD]! & 0xfff
+    return outcome
+  })
+  t.deepEqual(outcomes, [...Array.from({ length: ASKS - 1 }, () => 0), NOT_HERE])
+  words[WOKEN] = 0
   lock.release()
   const guard = await waits
   guard.release()

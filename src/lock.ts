@@ -15,7 +15,7 @@ import type { SyncWaitOptions } from './waiting.js'
 const KIND = 8
 /** An id that nothing has. */
 const GONE = 2 ** 32 - 1
-/** A lock that has been acquired so often is worth having its words at hand. */
+/** A lock that has been tried so often by a call is worth having its words at hand. */
 const OFTEN = 16
 
 /**
@@ -36,7 +36,7 @@ export class Lock extends Acquirable {
   declare protected readonly kind: 'Lock'
   /** The id, or that of nothing once it is closed. */
   #id: number
-  #acquired = 0
+  #calls = 0
   #words = noWords
 
   /** @throws {@link StateError} for a name of 0 or more than 1024 bytes. */
@@ -58,12 +58,12 @@ export class Lock extends Acquirable {
   }
 
   #call(id: number): number {
-    const acquisition = bare.lockTry(id)
-    if (acquisition !== NOT && this.#acquired < OFTEN) {
-      this.#acquired += 1
-      if (this.#acquired === OFTEN) this.#words = wordsOf(id)
+    if (this.#calls < OFTEN) {
+      this.#calls += 1
+      // Before anything is acquired, for this may fail.
+      if (this.#calls === OFTEN) this.#words = wordsOf(id)
     }
-    return acquisition
+    return bare.lockTry(id)
   }
 
   protected block(id: number, _context: number, timeout: number): number {

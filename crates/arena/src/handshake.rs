@@ -1,4 +1,4 @@
-//! The two pairs that make a wake-up impossible to lose.
+//! The pairs that make a wake-up impossible to lose.
 //!
 //! Each side writes, and then reads what the other writes, with a full barrier between: so at least one
 //! of the two sees the other.
@@ -8,6 +8,7 @@
 //!
 //! - The waker publishes its change, by a SeqCst CAS, and asks [`anybody`]; the waiter enters the list,
 //!   calls [`entered`], and looks at the thing again.
+//! - The same change, and [`left_to`]; one who has been woken says [`looks`], and looks at the thing.
 //! - The waker calls [`disturb`] or [`summon`], and rings if that says so; the isolate asks [`may_sleep`], or says [`attends`]
 //!   before it takes note of being dirty.
 //!
@@ -34,6 +35,25 @@ pub fn entered() {
 pub fn anybody(head: &Word) -> bool {
     // SYNC: SeqCst pairs with the fence in `entered`; the change before it was a SeqCst CAS.
     head.load(SeqCst) != 0
+}
+
+/// The waiter that `record` stands for, which has been woken, looks at the thing after this. `woken` is the list's word that says
+/// who has been woken and has not looked.
+#[inline]
+#[cfg_attr(feature = "points", track_caller)]
+pub fn looks(woken: &Word, record: u64) {
+    // Where it names another, that one looks later.
+    let _ = woken.cas(record, 0);
+    // SYNC: pairs with `left_to`: who reads `woken` as it was before this has changed the thing, and that is seen after this.
+    fence(SeqCst);
+}
+
+/// True when somebody has been woken who will look at the thing as it is now: nobody else need be.
+#[inline]
+#[cfg_attr(feature = "points", track_caller)]
+pub fn left_to(woken: &Word) -> bool {
+    // SYNC: SeqCst pairs with the fence in `looks`; the change before it was a SeqCst CAS.
+    woken.load(SeqCst) != 0
 }
 
 /// Tells an isolate to look. True when it is sure to do nothing else before: its event loop sleeps, is about to, or watches.

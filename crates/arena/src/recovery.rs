@@ -24,6 +24,7 @@ use crate::member::{self, Name, Phase};
 use crate::object::{self, Handle};
 use crate::primitive::Ordering::{Acquire, Relaxed};
 use crate::process;
+use crate::section;
 use crate::wait::List;
 
 /// Looks at all processes and recovers those that have ended. `me` must be a member that
@@ -130,7 +131,8 @@ fn settle(arena: &Arena, me: &Member, dead: Name) -> Result<()> {
     let slot = arena.layout.member(dead.slot());
     let valid = || is_ended(arena, dead);
     for k in 0..member::NOTES_LEN {
-        let section = arena.map.word(slot + member::NOTES + k * 8)?.load(Acquire);
+        let note = arena.map.word(slot + member::NOTES + k * 8)?.load(Acquire);
+        let section = note & !section::COMING;
         if section != 0 && is_section(arena, section) {
             // Entering takes over and applies the log; if another rescuer is at it, it waits for it.
             drop(if section == header::UNITS_SECTION {
@@ -139,8 +141,10 @@ fn settle(arena: &Arena, me: &Member, dead: Name) -> Result<()> {
             } else {
                 arena.enter(me, section)?
             });
-            // It may have died between choosing whom to wake and waking.
-            arena.rouse(me, section)?;
+            if note == section {
+                // It may have died between choosing whom to wake and waking.
+                arena.rouse(me, section)?;
+            }
         }
     }
     let object = arena.map.word(slot + member::OP_OBJECT)?.load(Acquire);

@@ -29,8 +29,8 @@
 //! section, not in anybody's own memory, and the next one does the same. A rescuer that is stopped
 //! delays those who need this very section and nobody else.
 //!
-//! Before it tries, a member notes the section in its own slot; recovery of that member passes through
-//! every noted section, so when recovery has gone on, no committed log of the dead is left unapplied.
+//! Before it tries, a member notes the section in its own slot, marked [`COMING`] until it is inside; recovery of that member passes
+//! through every noted section, so when recovery has gone on, no committed log of the dead is left unapplied.
 
 use crate::error::{Error, Result};
 use crate::map::{Map, Offset};
@@ -41,6 +41,9 @@ use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 pub const SIZE: u64 = 256;
 /// Words that one commit can change.
 pub const MOST_WRITES: usize = 15;
+
+/// In a note: the member was not inside yet, as far as it got to say. It has changed nothing and chosen nobody.
+pub const COMING: u64 = 1;
 
 const COUNT: u64 = 8;
 const ENTRIES: u64 = 16;
@@ -80,7 +83,7 @@ pub fn enter<'a>(
 ) -> Result<Entered<'a>> {
     let lock = map.word(at)?;
     // SYNC: Relaxed is enough: the note is read only after the kernel has marked this process dead.
-    map.word(note)?.store(at, Relaxed);
+    map.word(note)?.store(at | COMING, Relaxed);
     let mut turn = 0;
     let mut rescued = false;
     loop {
@@ -105,6 +108,7 @@ pub fn enter<'a>(
             }
         }
     }
+    map.word(note)?.store(at, Relaxed);
     let entered = Entered {
         map,
         at,

@@ -405,10 +405,11 @@ impl Arena {
         let state = self.map.flag(record.0 + STATE)?;
         // SYNC: the swap comes before the look, so a wake after it is a new one.
         let was = state.swap(WAITING, SeqCst);
-        if was == CHOSEN {
+        // Also one that has been hinted since it was chosen: who sees a name there leaves everything to it.
+        if was != WAITING {
             let list = self.link(record.0 + LIST)?;
             if list != 0 {
-                let _ = self.map.word(list + WOKEN)?.cas(record.0, 0);
+                handshake::looks(self.map.word(list + WOKEN)?, record.0);
             }
         }
         Ok(was != WAITING)
@@ -492,6 +493,16 @@ impl Arena {
             at = self.link(at + NEXT)?;
         }
         Ok(None)
+    }
+
+    /// True when somebody of the list has been woken and has not looked since: whoever has just published a change, by a SeqCst
+    /// CAS, need not wake anybody. It says nothing of when that one will look.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub fn has_woken(&self, list: Offset) -> Result<bool> {
+        Ok(handshake::left_to(self.map.word(list + WOKEN)?))
     }
 
     /// True when somebody of the list has been woken at most a moment ago and has not looked since: whoever

@@ -29,6 +29,25 @@ fn entering() {
     });
 }
 
+/// The waker changes the thing and leaves it to one who has been woken; that one notes it and looks at the thing.
+fn leaving() {
+    const RECORD: u64 = 64;
+    run(0, || {
+        let thing = Arc::new((Word::new(0), Word::new(RECORD)));
+        let other = thing.clone();
+        let waker = thread::spawn(move || {
+            let (changed, woken) = &*other;
+            changed.cas(0, 1).unwrap();
+            handshake::left_to(woken)
+        });
+        let (changed, woken) = &*thing;
+        handshake::looks(woken, RECORD);
+        let saw = changed.load(Acquire) == 1;
+        let left = waker.join().unwrap();
+        assert!(saw || !left, "the waiter sleeps again and nobody calls it");
+    });
+}
+
 /// The waker makes the isolate dirty and rings if it is parked; the isolate parks unless it is dirty.
 fn parking(call: fn(&Flag, &Flag) -> bool) {
     run(0, move || {
@@ -97,6 +116,21 @@ fn mutant_a_loop_that_watches_is_made_dirty_out_of_order() {
 #[test]
 fn who_waits_is_called_or_sees_the_change() {
     entering();
+}
+
+#[test]
+fn what_is_left_to_the_woken_is_seen() {
+    leaving();
+}
+
+#[test]
+fn mutant_the_woken_looks_too_early() {
+    expect_failure(SOURCE, ("pub fn looks", "fence(SeqCst)"), leaving);
+}
+
+#[test]
+fn mutant_what_is_left_is_not_asked_in_order() {
+    expect_failure(SOURCE, ("pub fn left_to", "woken.load("), leaving);
 }
 
 #[test]

@@ -205,6 +205,8 @@ impl Condition {
             return Ok(false);
         }
         arena.quit_list(me, waiting.record)?;
+        // What it was woken for it has: should it die now, the lock's word names it.
+        arena.settled(me)?;
         self.restore(arena, me, waiting.held())?;
         Ok(true)
     }

@@ -1,11 +1,13 @@
 //! The lock, and what every object with a lock's word does: acquiring, waiting, releasing, handing over.
 //!
-//! Words of the header: 0 the word of [`crate::owned`], 1 depth and context of a reentrant lock, 2 not 0: somebody glances.
+//! Words of the header: 0 the word of [`crate::owned`], 1 depth and context of a reentrant lock, 2 not 0: somebody glances, 3 counts
+//! releases that see somebody on its way.
 //! First list: those who wait for the lock; second list: those who wait for a condition of it.
 //!
 //! Whoever comes while the lock is free takes it, also past those who wait: their wake-up takes longer
 //! than most critical sections. But a waiter of over 10 ms that sleeps is *handed* the lock by the release,
-//! so none waits for ever. A release wakes one.
+//! so none waits for ever. A release wakes one. One that sees somebody who has been woken and has not looked since leaves everything
+//! to that one; of [`ASKS`] such releases all but one do not even ask the time.
 //!
 //! Whoever finds it held *glances* at it for a moment before it sleeps. A release that sees that somebody does leaves it a
 //! moment to itself: else the same thread, whose core has the word, would have it again before the other has seen it free.
@@ -19,8 +21,8 @@
 //! |---|---|---|
 //! | holding it | a word that names the dead | recovery frees it, marked `died`, and wakes one |
 //! | handed it | the same, `handed` | recovery frees it and wakes one |
-//! | having freed it, before it looked who waits | sleepers of a free lock | the word, which names it: recovery rouses them |
-//! | having handed it over, before it called the heir | an heir that sleeps | the same |
+//! | having freed it, before it looked who waits | sleepers of a free lock | the word, which names it: recovery wakes one |
+//! | having handed it over, or chosen whom to wake, before the call | one that sleeps | its note of the object: recovery rouses them |
 //! | waiting | a record in the list | recovery of the arena |
 
 use crate::owned::{Acquired, Owned, State};
@@ -56,6 +58,11 @@ const APART: u32 = 64;
 /// How many looks a release leaves to those who glance: more than it takes one core to see what another has written.
 const ROOM: u32 = 16;
 const GLANCING: Offset = 16;
+const SEEN: Offset = 24;
+/// Of so many releases that see somebody on its way one asks for how long it has been, and for how long others have waited: to ask
+/// costs as much as half a short turn. That one sleeps again once it has found the lock held for some us, which ends it sooner,
+/// unless it is stopped or finds no core.
+const ASKS: u64 = if cfg!(feature = "points") { 2 } else { 8 };
 
 /// A lock that this process holds a handle of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,6 +219,8 @@ impl Lock {
             patience.stop,
         )?;
         if let Some(acquired) = got {
+            // What it was woken for it has: should it die now, the word names it.
+            arena.settled(me)?;
             return Ok(Waited::Acquired(acquired));
         }
         // It may have been handed over since the last look.
@@ -319,7 +328,7 @@ impl Lock {
     /// Frees what was seen held, or hands it over, and sees to it that somebody looks.
     #[inline]
     pub(crate) fn let_go(&self, arena: &Arena, me: &Member, seen: State) -> Result<bool> {
-        if arena.has_waiters(self.waiters().at)? {
+        if arena.has_waiters(self.waiters().at)? && !self.may_leave(arena)? {
             return self.let_go_to(arena, me, seen);
         }
         let freed = self.word(arena).release(seen, me.name)?;
@@ -330,19 +339,34 @@ impl Lock {
         Ok(freed)
     }
 
-    /// Wakes one who waits, after `me` freed the word.
+    /// Wakes one who waits, after `me` freed the word, unless one is on its way.
     ///
     /// # Errors
     /// `Corrupt`.
     #[inline]
     pub fn look_after(&self, arena: &Arena, me: &Member) -> Result<()> {
-        if arena.has_waiters(self.waiters().at)? {
+        let waiters = self.waiters();
+        if arena.has_waiters(waiters.at)? && !arena.has_woken(waiters.at)? {
             // Should it die having chosen one: by then the word may be another's.
             arena.note(me, self.handle, 0)?;
-            arena.wake_one(me, self.waiters())?;
+            arena.wake_one(me, waiters)?;
             arena.settled(me)?;
         }
         Ok(())
+    }
+
+    /// True when somebody is on its way, and this is not the release that asks for how long. While holding it. That one may look
+    /// before the lock is free: [`Lock::look_after`] must follow.
+    #[inline]
+    fn may_leave(&self, arena: &Arena) -> Result<bool> {
+        if !arena.has_woken(self.waiters().at)? {
+            return Ok(false);
+        }
+        // SYNC: Relaxed: only who holds the lock changes it.
+        let seen = arena.map.word(self.at + object::WORDS + SEEN)?;
+        let count = seen.load(Relaxed).wrapping_add(1) % ASKS;
+        seen.store(count, Relaxed);
+        Ok(count != 0)
     }
 
     /// The same where somebody waits.
@@ -449,7 +473,9 @@ impl Kind for LockKind {
         let lock = Lock::at(arena, Handle { index, generation });
         let state = lock.state(arena)?;
         if state.releaser == Some(dead) {
-            return arena.has_waiters(lock.waiters().at);
+            // One is enough, as after any release. Had it chosen one and not called it, its note would say so.
+            arena.wake_one(me, lock.waiters())?;
+            return Ok(false);
         }
         if state.owner != Some(dead) {
             return Ok(false);

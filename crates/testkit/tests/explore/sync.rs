@@ -24,6 +24,8 @@ enum Part {
     LockAsync,
     /// Releases the lock, which it holds from the beginning.
     Release,
+    /// The same, and acquires and releases it once more.
+    Again,
     /// Takes the one permit, and gives it back.
     Permit,
     /// Waits for the condition.
@@ -184,7 +186,7 @@ impl Scenario for Sync {
                 .unwrap();
             arena.leave_list(me, record).unwrap();
         }
-        if self.parts[0] == Part::Release {
+        if matches!(self.parts[0], Part::Release | Part::Again) {
             objects.lock.try_acquire(arena, me).unwrap().unwrap();
         }
         objects
@@ -199,6 +201,10 @@ impl Scenario for Sync {
             Part::Release => {
                 objects.lock.release(arena, me).unwrap();
                 GOT
+            }
+            Part::Again => {
+                objects.lock.release(arena, me).unwrap();
+                lock(actor, objects, None)
             }
             Part::Permit => {
                 let got = patient(None, |patience| {
@@ -303,7 +309,7 @@ impl Scenario for Sync {
     }
 }
 
-use Part::{Listen, Lock as Acquire, LockAsync, LockUntil, Meet, Notify, Permit, Release, Set, Wait};
+use Part::{Again, Listen, Lock as Acquire, LockAsync, LockUntil, Meet, Notify, Permit, Release, Set, Wait};
 
 #[test]
 fn two_threads_and_a_lock() {
@@ -356,6 +362,26 @@ fn a_lock_is_handed_to_who_has_waited_for_long() {
             .preemptions(1)
             .run(&Sync { parts });
     }
+}
+
+#[test]
+fn a_lock_is_left_to_who_is_on_its_way() {
+    // The second release sees that the first has woken somebody, who may look, and sleep again, at any moment.
+    for parts in [&[Again, Acquire], &[Again, LockAsync]] {
+        Explorer::new("lock, left", 2)
+            .kills(1)
+            .preemptions(2)
+            .run(&Sync { parts });
+    }
+}
+
+#[test]
+fn a_third_releases_after_a_death() {
+    let parts = &[Release, Acquire, Acquire];
+    Explorer::new("lock, a third", 3)
+        .kills(1)
+        .preemptions(2)
+        .run(&Sync { parts });
 }
 
 #[test]
