@@ -17,10 +17,10 @@ function directory(t: ExecutionContext): string {
   return path
 }
 
-const LARGE = 600
+const LARGE = 1200
 let large = ''
 
-// So much that a job on it has a middle: a second and more of work for each of two processes.
+// So much that a job on it has a middle: 60 MB and more for each of two processes.
 test.before(() => {
   large = mkdtempSync(join(tmpdir(), 'polyproc-index-'))
   const next = random(7)
@@ -67,20 +67,17 @@ function index(root: string, ...options: string[]): Running {
   return start(process.execPath, [example('index-directory'), root, ...options])
 }
 
-/** Waits until the job is in its middle: both workers have used more of a CPU than their start takes. */
+/** Waits until the job is in its middle: both workers have read more than their start takes, and most is left. */
 async function workersOf(job: Running): Promise<[number, number]> {
   await job.seen(/^[\d,]+ files, /m)
-  const isAtWork = (pid: number): boolean => {
-    // CPU time in ticks of 10 ms: fields 14 and 15, counted from behind the name, which may hold spaces.
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
-    return Number(fields[11]) + Number(fields[12]) > 40
-  }
-  await holds(() => {
-    const workers = childrenOf(job.child.pid!)
+  const isAtWork = (pid: number): boolean => Number(/^rchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1]) > 10e6
+  let workers: number[] = []
+  const are = await holds(() => {
+    workers = childrenOf(job.child.pid!)
     return workers.length === 2 && workers.every(isAtWork)
   }, 20_000)
-  const [first, second] = childrenOf(job.child.pid!)
-  if (first === undefined || second === undefined) throw new Error(`the job has no two workers:\n${job.stdout()}`)
+  const [first, second] = workers
+  if (!are || first === undefined || second === undefined) throw new Error(`the job has no two workers at work:\n${job.stdout()}`)
   return [first, second]
 }
 

@@ -83,7 +83,19 @@ export class Tally {
       lines += file.lines
       words += file.words
     }
-    const frequent = [...this.found.words].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1)).slice(0, 10)
+    const frequent = mostFrequent(this.found.words, 10)
     return { files: files.length, bytes, lines, words, distinctWords: this.found.words.size, digest: hash.digest('hex'), frequent }
   }
+}
+
+/** The `most` words that occur most often; of two that occur as often, first the one that sorts first. */
+function mostFrequent(words: Words, most: number): Totals['frequent'] {
+  const found: Totals['frequent'] = []
+  for (const [word, count] of words) {
+    const at = found.findIndex(([other, known]) => count > known || count === known && word < other)
+    if (at < 0 && found.length === most) continue
+    found.splice(at < 0 ? found.length : at, 0, [word, count])
+    found.length = Math.min(found.length, most)
+  }
+  return found
 }
