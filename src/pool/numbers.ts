@@ -26,8 +26,8 @@ export function encodeNumbers(items: ArrayLike<unknown>): ArrayLike<unknown> {
 /** One array of all the values, in their order. */
 export function join(parts: readonly ArrayLike<unknown>[]): unknown[] {
   const length = parts.reduce((sum, part) => sum + part.length, 0)
-  // An array of fractions has its numbers in itself: it neither grows nor changes its kind while it is filled.
-  const all: unknown[] = parts[0] instanceof Float64Array ? new Array<number>(length).fill(0.5) : []
+  // The first part is often one item, which tells how long one takes.
+  const all: unknown[] = parts.some(part => part instanceof Float64Array) ? roomForNumbers(length) : []
   let at = 0
   for (const part of parts) {
     // The last parts of numbers are often so few that they came as they are.
@@ -35,6 +35,13 @@ export function join(parts: readonly ArrayLike<unknown>[]): unknown[] {
     else for (let k = 0; k < part.length; k += 1) all[at + k] = part[k]
     at += part.length
   }
+  return all
+}
+
+/** An array of fractions has its numbers in itself: it neither grows nor changes its kind while it is filled. */
+function roomForNumbers(length: number): number[] {
+  const all = [0.5]
+  all.length = length
   return all
 }
 
