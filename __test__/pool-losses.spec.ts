@@ -3,7 +3,7 @@
 
 import { pathToFileURL } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
-import { BrokenPoolError, currentTask, Pool, Queue, WorkerLostError } from '#src/index.js'
+import { BrokenPoolError, currentTask, Event, Pool, Queue, WorkerLostError } from '#src/index.js'
 import { fixture } from './helpers/programs.js'
 import { leavesNothing } from './helpers/settled.js'
 
@@ -181,6 +181,35 @@ test.serial('one item among 10,000 kills its worker: one rejected outcome, and i
     t.is(bad[0]!.index, 7321)
     t.true(bad[0]!.reason instanceof WorkerLostError)
     t.is((bad[0]!.reason as WorkerLostError).index, 7321)
+  }
+})
+
+test.serial('whichever item of a chunk kills its worker, it alone is lost, and with a retry nothing is', async t => {
+  await using pool = new Pool({ processes: 2, stdio: 'ignore', maxRestarts: 100 })
+  // Few items, which travel as they are; many numbers, which travel as bytes; and many of other kinds.
+  const forty = Array.from({ length: 40 }, (_, k) => k)
+  const kinds: { items: readonly (number | string)[], places: readonly number[] }[] = [
+    { items: [0, 1, 2, 3], places: [0, 1, 2, 3] },
+    { items: forty, places: [0, 1, 38, 39] },
+    { items: forty.map(x => `${x}`), places: [0, 20, 39] },
+  ]
+  using killed = new Event()
+  for (const { items, places } of kinds) {
+    for (const place of places) {
+      const fn = (x: number | string): number | string => {
+        if (x === items[place] && !killed.isSet()) {
+          killed.set()
+          process.kill(process.pid, 'SIGKILL')
+        }
+        return x
+      }
+      for (const retries of [0, 1]) {
+        killed.clear()
+        const outcomes = await gather(pool.imap(fn, items, { settled: true, chunkSize: items.length, retries }))
+        t.deepEqual(outcomes.map(outcome => outcome.status === 'fulfilled' ? outcome.value : outcome.index), items.map((item, k) => k === place && retries === 0 ? k : item), `${place} of ${items.length}`)
+        t.is(outcomes.filter(outcome => outcome.status === 'rejected').length, 1 - retries)
+      }
+    }
   }
 })
 
