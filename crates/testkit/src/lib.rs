@@ -9,6 +9,7 @@
 //! - [`hands`]: the same of queues that are joined;
 //! - [`sync_rounds`]: the same of locks, semaphores, conditions, events and barriers;
 //! - [`pool_rounds`]: the same of the tasks of a pool;
+//! - [`room_rounds`]: the same of a queue that may hold so many bytes;
 //! - [`survivor`]: a process that works on, and answers questions over its pipes;
 //! - [`herd`]: many that wait for one thing;
 //! - [`roles`]: what other actors do;
@@ -29,6 +30,7 @@ pub mod operations;
 pub mod points_run;
 pub mod pool_rounds;
 pub mod roles;
+pub mod room_rounds;
 pub mod scribble;
 pub mod survivor;
 pub mod sync_rounds;
