@@ -16,7 +16,7 @@
 //! - [`harness`]: in the test, victims and survivors as they are started and asked;
 //! - [`kill_points`]: in the test, a victim killed at every point of its operation.
 //!
-//! And [`scribble`] writes over a populated arena while its operations run.
+//! And [`scribble`] writes over a populated arena while its operations run ([`scribble_sync`]: those of locks and the like).
 
 pub mod event_loop;
 pub mod explore;
@@ -32,5 +32,6 @@ pub mod pool_rounds;
 pub mod roles;
 pub mod room_rounds;
 pub mod scribble;
+pub mod scribble_sync;
 pub mod survivor;
 pub mod sync_rounds;

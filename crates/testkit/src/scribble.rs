@@ -7,6 +7,7 @@
 //! sleeps: a section whose holder is said to live is given up on after its turns.
 
 use crate::family::Memory;
+use crate::scribble_sync::{self, Primitives};
 use polyproc_arena::block_on::block_on;
 use polyproc_arena::blocks::Side;
 use polyproc_arena::layout::{self, Layout};
@@ -16,7 +17,8 @@ use polyproc_arena::process::{self, Phase};
 use polyproc_arena::wait::Sleeper;
 use polyproc_arena::{Arena, Member, Name, Result, check, member, names, object, recovery};
 use polyproc_channel::envelope;
-use polyproc_channel::queue::{Got, KIND, Message, Put, Queue, QueueKind};
+use polyproc_channel::joinable::{Hand, Policy};
+use polyproc_channel::queue::{Got, JOINABLE, KIND, Message, Options, Put, Queue, QueueKind};
 use polyproc_channel::slot::INLINE;
 use polyproc_pool::board::KIND as BOARD;
 use polyproc_pool::{Board, BoardKind, Ticket, Worker};
@@ -28,7 +30,15 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Bytes of the arena: eight units of tables, and as many as that again for data.
 const BYTES: usize = 2 << 20;
 const PROCESSES: usize = 3;
-const KINDS: &[(usize, &dyn object::Kind)] = &[(KIND, &QueueKind), (BOARD, &BoardKind)];
+
+/// All that are in it.
+fn kinds() -> Vec<(usize, &'static dyn object::Kind)> {
+    let own: [(usize, &dyn object::Kind); 3] =
+        [(KIND, &QueueKind), (JOINABLE, &QueueKind), (BOARD, &BoardKind)];
+    own.into_iter()
+        .chain(scribble_sync::KINDS.iter().copied())
+        .collect()
+}
 
 /// What an input scribbles where.
 #[derive(Debug, Clone, Copy)]
@@ -158,6 +168,9 @@ pub struct Ground {
     blocks: Vec<u64>,
     /// With a task that runs, of a lane, and its worker.
     board: Option<(Board, u32, Ticket, Worker)>,
+    /// One that redelivers and one that does not, each with an item in the first process's hand.
+    hands: Vec<(Queue, Hand)>,
+    primitives: Option<Primitives>,
 }
 
 struct World {
@@ -186,6 +199,8 @@ impl Ground {
             queues: Vec::new(),
             blocks: Vec::new(),
             board: None,
+            hands: Vec::new(),
+            primitives: None,
         };
         NOW.set(1);
         ground.populate().expect("populated");
@@ -213,7 +228,7 @@ impl Ground {
         let mut arenas = Vec::new();
         let mut members = Vec::new();
         for _ in 0..PROCESSES {
-            let arena = Arena::over(self.map(), self.layout, 1, None, KINDS);
+            let arena = Arena::over(self.map(), self.layout, 1, None, &kinds());
             let name = process::claim(&arena, Phase::Starting, pid, 0)?;
             process::advance(&arena, name, Phase::Starting, Phase::Live, pid)?;
             arena.set_process(name);
@@ -259,6 +274,18 @@ impl Ground {
         let worker = Worker::of(members[1].name);
         board.claim(arena, lane.number, ticket, worker)?;
         self.board = Some((board, lane.number, ticket, worker));
+        for redeliver in [true, false] {
+            let queue = joinable(arena, me, redeliver, plain)?;
+            for value in 0..4 {
+                put(arena, me, &queue, value)?;
+            }
+            Queue::open(&arenas[1], &members[1], queue.handle)?;
+            if let Some(hand) = receive(arena, me, &queue)? {
+                self.hands.push((queue, hand));
+            }
+            receive(&arenas[1], &members[1], &queue)?;
+        }
+        self.primitives = Some(Primitives::new((arena, me), (&arenas[1], &members[1]))?);
         let other = arena.join_member()?;
         arena.alloc(&other, 500)?;
         arena.leave(&other)?;
@@ -283,7 +310,7 @@ impl Ground {
                 .processes
                 .iter()
                 .map(|name| {
-                    let arena = Arena::over(self.map(), self.layout, 1, None, KINDS);
+                    let arena = Arena::over(self.map(), self.layout, 1, None, &kinds());
                     arena.set_process(*name);
                     arena
                 })
@@ -338,8 +365,14 @@ impl Ground {
         let k = usize::from(bytes.byte()) % 2;
         let (arena, me) = (&world.arenas[k], &world.members[k]);
         let queue = self.queues[usize::from(bytes.byte()) % self.queues.len()];
-        match which % 30 {
+        match which % 38 {
             26..=29 => self.task(arena, me, bytes),
+            30..=33 => self.hand(arena, me, bytes),
+            34..=37 => {
+                let deadline = NOW.get() + 100_000;
+                let operate = |all: &Primitives| all.operate(arena, me, bytes.byte(), deadline);
+                self.primitives.as_ref().map_or(Ok(()), operate)
+            }
             0 | 1 => put(arena, me, &queue, 9).map(drop),
             2 | 3 => get(arena, me, &queue).map(drop),
             4 => {
@@ -416,6 +449,22 @@ impl Ground {
 }
 
 impl Ground {
+    /// Everything that is done with what is in hand.
+    fn hand(&self, arena: &Arena, me: &Member, bytes: &mut Bytes<'_>) -> Result<()> {
+        let (queue, hand) = &self.hands[usize::from(bytes.byte()) % self.hands.len()];
+        match bytes.byte() % 6 {
+            0 => receive(arena, me, queue).map(drop),
+            1 => queue.done(arena, me, hand).map(drop),
+            2 => queue.retry(arena, me, hand).map(drop),
+            3 => {
+                let since = queue.tail(arena)?;
+                queue.joined(arena, me, since).map(drop)
+            }
+            4 => put(arena, me, queue, 2).map(drop),
+            _ => arena.close(me, queue.handle),
+        }
+    }
+
     /// Everything that is done with a board.
     fn task(&self, arena: &Arena, me: &Member, bytes: &mut Bytes<'_>) -> Result<()> {
         let Some((board, lane, ticket, worker)) = self.board else {
@@ -486,6 +535,26 @@ fn put(arena: &Arena, me: &Member, queue: &Queue, value: u64) -> Result<Put> {
         }
     };
     queue.try_put(arena, me, message)
+}
+
+fn joinable(arena: &Arena, me: &Member, redeliver: bool, letters: Queue) -> Result<Queue> {
+    let options = Options {
+        policy: Some(Policy {
+            redeliver,
+            most_deliveries: 2,
+        }),
+        letters: redeliver.then_some(letters.handle),
+        bytes: 4096,
+        ..Options::default()
+    };
+    Queue::create_kind(arena, me, JOINABLE, &options)
+}
+
+fn receive(arena: &Arena, me: &Member, queue: &Queue) -> Result<Option<Hand>> {
+    Ok(match queue.try_receive(arena, me, &mut [0; INLINE])? {
+        Got::Message(received) => received.hand,
+        _ => None,
+    })
 }
 
 fn sealed(arena: &Arena, me: &Member, queue: Queue) -> Result<Message<'static>> {
