@@ -105,6 +105,32 @@ test.serial('totals are those of sha256sum, wc and a count of the words, by two 
   t.regex(stdout, /^2 processes: [\d.]+ s\none process: [\d.]+ s\n2 processes are [\d.]+ times as fast$/m)
 })
 
+/** Has the system give back what it keeps of a file in memory; what it then reads of it comes from disk. */
+function evict(path: string): void {
+  execFileSync('sync', [path])
+  execFileSync('dd', [`if=${path}`, 'iflag=nocache', 'count=0', 'status=none'])
+}
+
+test.serial('where files come from disk they are indexed once more, now that they are in memory, and that is the time that counts', async t => {
+  const root = directory(t)
+  const names = Array.from({ length: 8 }, (_, k) => join(root, `${k}`))
+  for (const name of names) writeFileSync(name, 'so it is '.repeat(60_000))
+  const probe = join(root, '0')
+  evict(probe)
+  const before = process.resourceUsage().fsRead
+  readFileSync(probe)
+  const isCold = process.resourceUsage().fsRead > before
+  for (const name of names) evict(name)
+  const { code, stdout, stderr } = await index(root, '2').ended()
+  t.is(code, 0, stdout + stderr)
+  t.deepEqual(printedFacts(stdout), factsOf(root, filesIn(root)))
+  const again = isCold ? 'the first time files came from disk; once more, now that they are in memory:\n2 processes: [\\d.]+ s\n' : ''
+  if (!isCold) t.log('these files are never anywhere but in memory')
+  t.regex(stdout, new RegExp(`^2 processes: [\\d.]+ s\none process: [\\d.]+ s\n${again}2 processes are [\\d.]+ times as fast$`, 'm'))
+  // Now that they are in memory nothing is done again.
+  t.regex((await index(root, '2').ended()).stdout, /^one process: [\d.]+ s\n2 processes are/m)
+})
+
 test.serial('an empty directory has nothing in it; one that is not there is an error', async t => {
   const { code, stdout } = await index(directory(t)).ended()
   t.is(code, 0)
