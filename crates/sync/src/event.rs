@@ -1,26 +1,23 @@
 //! The event: a flag that is set and cleared, and those who wait until it is set.
 //!
-//! Word 0 of the header: `count << 1 | set`, where `count` goes up with every setting. So whoever began to wait
-//! before a setting knows of it also when the flag has been cleared since. First list: those who wait.
+//! Word 0 of the header: that of [`crate::pulse`]. So whoever began to wait before a setting knows of it also when the flag has
+//! been cleared since. First list: those who wait.
 //!
 //! # What a crash leaves
 //! Setting is one CAS. Killed after it and before the waiters were called: its note of the object, so
 //! recovery rouses them. Nobody ever waits for a waiter.
 
 use crate::lock::Patience;
+use crate::pulse::Pulse;
 use polyproc_arena::block_on::{Outcome, block_on};
 use polyproc_arena::error::{Error, Result};
 use polyproc_arena::map::Offset;
 use polyproc_arena::object::{self, Handle, Kind};
-use polyproc_arena::primitive::Ordering::Acquire;
 use polyproc_arena::wait::List;
 use polyproc_arena::{Arena, Member, Name, names};
 
 /// Index of the kind.
 pub const KIND: usize = 12;
-const SET: u64 = 1;
-/// Counts have 52 bits, so that JavaScript can hold one.
-const COUNTS: u64 = 1 << 52;
 
 /// An event that this process holds a handle of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,9 +71,11 @@ impl Event {
     }
 
     #[inline]
-    fn look(&self, arena: &Arena) -> Result<u64> {
-        // SYNC: Acquire pairs with the CAS that set it: who sees it set sees what was done before.
-        Ok(arena.map.word(self.at + object::WORDS)?.load(Acquire))
+    fn pulse<'a>(&self, arena: &'a Arena) -> Pulse<'a> {
+        Pulse {
+            map: &arena.map,
+            at: self.at + object::WORDS,
+        }
     }
 
     /// True while it is set.
@@ -85,7 +84,7 @@ impl Event {
     /// `Corrupt`.
     #[inline]
     pub fn is_set(&self, arena: &Arena) -> Result<bool> {
-        Ok(self.look(arena)? & SET != 0)
+        Ok(self.pulse(arena).look()?.set)
     }
 
     /// How often it has been set: what a waiter remembers when it begins.
@@ -93,7 +92,7 @@ impl Event {
     /// # Errors
     /// `Corrupt`.
     pub fn count(&self, arena: &Arena) -> Result<u64> {
-        Ok(self.look(arena)? >> 1)
+        Ok(self.pulse(arena).look()?.count)
     }
 
     /// True when it is set, or has been since somebody saw that `count`.
@@ -102,8 +101,8 @@ impl Event {
     /// `Corrupt`.
     #[inline]
     pub fn was_set(&self, arena: &Arena, count: u64) -> Result<bool> {
-        let seen = self.look(arena)?;
-        Ok(seen & SET != 0 || seen >> 1 != count)
+        let seen = self.pulse(arena).look()?;
+        Ok(seen.set || seen.count != count)
     }
 
     /// Waits until it is set. A wait that begins now ends with the next setting, even if that is cleared at
@@ -127,16 +126,9 @@ impl Event {
     /// # Errors
     /// `Corrupt`.
     pub fn set(&self, arena: &Arena, me: &Member) -> Result<()> {
-        let word = arena.map.word(self.at + object::WORDS)?;
-        let mut seen = word.load(Acquire);
         arena.note(me, self.handle, 0)?;
-        while seen & SET == 0 {
-            let count = ((seen >> 1) + 1) & (COUNTS - 1);
-            // SYNC: releases what was done before; SeqCst against the look at who waits.
-            match word.cas(seen, count << 1 | SET) {
-                Ok(_) => return arena.wake_all(me, self.waiters()),
-                Err(now) => seen = now,
-            }
+        if self.pulse(arena).set()? {
+            arena.wake_all(me, self.waiters())?;
         }
         Ok(())
     }
@@ -146,15 +138,7 @@ impl Event {
     /// # Errors
     /// `Corrupt`.
     pub fn clear(&self, arena: &Arena) -> Result<()> {
-        let word = arena.map.word(self.at + object::WORDS)?;
-        let mut seen = word.load(Acquire);
-        while seen & SET != 0 {
-            match word.cas(seen, seen & !SET) {
-                Ok(_) => break,
-                Err(now) => seen = now,
-            }
-        }
-        Ok(())
+        self.pulse(arena).clear()
     }
 }
 

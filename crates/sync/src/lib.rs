@@ -1,11 +1,12 @@
 //! Locks and what is built like them, between processes and threads any of which may be killed.
 //!
-//! [`owned`] is the word of a lock and [`permits`] that of a semaphore: the protocols, each apart from where
-//! its word lies. The others are the objects that users see. `docs/synchronize.md` tells how they work
+//! [`owned`] is the word of a lock, [`permits`] that of a semaphore and [`pulse`] that of an event: the protocols, each apart from
+//! where its word lies. The others are the objects that users see. `docs/synchronize.md` tells how they work
 //! together.
 
 pub mod owned;
 pub mod permits;
+pub mod pulse;
 
 #[cfg(not(loom))]
 pub mod barrier;
