@@ -9,7 +9,7 @@
 //! - [`hands`]: the same of queues that are joined;
 //! - [`sync_rounds`]: the same of locks, semaphores, conditions, events and barriers;
 //! - [`pool_rounds`]: the same of the tasks of a pool;
-//! - [`room_rounds`]: the same of a queue that may hold so many bytes;
+//! - [`bytes_rounds`]: the same of a queue that may hold so many bytes;
 //! - [`survivor`]: a process that works on, and answers questions over its pipes;
 //! - [`herd`]: many that wait for one thing;
 //! - [`roles`]: what other actors do;
@@ -18,6 +18,7 @@
 //!
 //! And [`scribble`] writes over a populated arena while its operations run ([`scribble_sync`]: those of locks and the like).
 
+pub mod bytes_rounds;
 pub mod event_loop;
 pub mod explore;
 pub mod family;
@@ -30,7 +31,6 @@ pub mod operations;
 pub mod points_run;
 pub mod pool_rounds;
 pub mod roles;
-pub mod room_rounds;
 pub mod scribble;
 pub mod scribble_sync;
 pub mod survivor;

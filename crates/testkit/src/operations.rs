@@ -212,7 +212,7 @@ pub fn by_name(name: &str) -> Option<&'static Operation> {
     let rounds = crate::sync_rounds::ALL
         .iter()
         .chain(crate::pool_rounds::ALL)
-        .chain(crate::room_rounds::ALL);
+        .chain(crate::bytes_rounds::ALL);
     let mut all = ALL.iter().chain(rounds);
     all.find(|operation| operation.name == name)
 }
@@ -323,8 +323,8 @@ pub fn prepare<'a>(
     if operation.name.starts_with("pool-") {
         return crate::pool_rounds::prepare(operation.name, arena, me, round);
     }
-    if operation.name.starts_with("room-") {
-        return crate::room_rounds::prepare(operation.name, arena, me, round);
+    if operation.name.starts_with("bytes-") {
+        return crate::bytes_rounds::prepare(operation.name, arena, me, round);
     }
     let queue = move |name: &str, most: u64| Queue::create(arena, me, most, Some(&format!("{name}{round}")));
     let private = move || Queue::create(arena, me, 0, None);

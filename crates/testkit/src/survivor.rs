@@ -20,7 +20,7 @@
 //! forge PID OFFSET   a slot for a process of that pid which began OFFSET ticks later than the one there is
 //! call               wakes the native thread
 //! pool …             rounds of tasks: see `pool_rounds`
-//! room …             rounds of a queue with a bound on bytes: see `room_rounds`
+//! bytes …            rounds of a queue with a bound on bytes: see `bytes_rounds`
 //! sync …             rounds of locks and the like: see `sync_rounds`
 //! settled N MS       waits until N processes are left and the books balance: usage, or the faults
 //! ```
@@ -101,7 +101,7 @@ fn obey(arena: &Arena, me: &Member, round: &mut Option<Round>, words: &[&str]) -
             .map_or("not there".into(), |(slot, _)| slot.to_string())),
         "forge" => forge(arena, number(1) as u32, number(2)),
         "pool" => crate::pool_rounds::obey(arena, me, &words[1..]),
-        "room" => crate::room_rounds::obey(arena, me, &words[1..]),
+        "bytes" => crate::bytes_rounds::obey(arena, me, &words[1..]),
         "sync" => crate::sync_rounds::obey(arena, me, &words[1..]),
         "call" => polyproc_arena::watch::call(arena, arena.process_slot()).map(|()| "called".into()),
         "settled" => Ok(settled(arena, number(1), number(2))),

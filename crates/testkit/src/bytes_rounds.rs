@@ -4,12 +4,12 @@
 //! the first takes all there is, and fills the queue again: as many must fit as before, whatever the dead had added up.
 //!
 //! ```text
-//! room begin R     opens the queue of a round
-//! room hold OP     fills it, as the first survivor
-//! room beside OP   waits for room, as the second: "woken" in the end
-//! room after OP    as the first: does what the victim may have left undone
-//! room judge OP    takes all, fills it again, and says "right", or what is wrong
-//! room end         lets go of the queue
+//! bytes begin R    opens the queue of a round
+//! bytes hold OP    fills it, as the first survivor
+//! bytes beside OP  waits for room, as the second: "woken" in the end
+//! bytes after OP   as the first: does what the victim may have left undone
+//! bytes judge OP   takes all, fills it again, and says "right", or what is wrong
+//! bytes end        lets go of the queue
 //! ```
 
 use crate::operations::{self, OWN, Operation, PLAIN, Shape, Step};
@@ -26,7 +26,7 @@ const fn named(name: &'static str) -> Operation {
 }
 
 /// All of them.
-pub const ALL: &[Operation] = &[named("room-put"), named("room-refused"), named("room-get")];
+pub const ALL: &[Operation] = &[named("bytes-put"), named("bytes-refused"), named("bytes-get")];
 
 /// What may wait in the queue: some ten messages.
 const BYTES: u64 = 4096;
@@ -36,11 +36,11 @@ const UNTIL_COUNTED: Duration = Duration::from_millis(110);
 /// Whether the second survivor waits.
 #[must_use]
 pub fn has_sleeper(operation: &str) -> bool {
-    operation == "room-get"
+    operation == "bytes-get"
 }
 
 fn open(arena: &Arena, me: &Member, round: u64) -> Result<Queue> {
-    let name = format!("room{round}");
+    let name = format!("bytes{round}");
     let options = Options {
         bytes: BYTES,
         name: Some(&name),
@@ -74,13 +74,13 @@ pub fn prepare<'a>(name: &str, arena: &'static Arena, me: &'a Member, round: u64
     let queue = open(arena, me, round)?;
     let put = move || operations::put(arena, me, &queue, OWN, Shape::Block).map(drop);
     Ok(match name {
-        "room-put" => Box::new(put),
-        "room-refused" => {
+        "bytes-put" => Box::new(put),
+        "bytes-refused" => {
             // Now it counts what waits before it is refused.
             std::thread::sleep(UNTIL_COUNTED);
             Box::new(put)
         }
-        "room-get" => Box::new(move || operations::get(arena, me, &queue).map(drop)),
+        "bytes-get" => Box::new(move || operations::get(arena, me, &queue).map(drop)),
         other => return Err(Error::State(format!("there is no operation {other}"))),
     })
 }
@@ -122,7 +122,7 @@ pub fn obey(arena: &Arena, me: &Member, words: &[&str]) -> Result<String> {
         match words {
             ["hold", operation] => {
                 round.most = fill(arena, me, &queue, 1)?;
-                if *operation == "room-put" {
+                if *operation == "bytes-put" {
                     round.taken.extend(operations::get(arena, me, &queue)?);
                 }
                 Ok("held".into())
@@ -193,8 +193,8 @@ fn judge(arena: &Arena, me: &Member, round: &Round, operation: &str) -> Result<O
         less.remove(k);
         less == found
     };
-    let is_right = found == all || operation == "room-get" && (is_less(0) || is_less(1));
-    if !is_right || own > usize::from(operation == "room-put") {
+    let is_right = found == all || operation == "bytes-get" && (is_less(0) || is_less(1));
+    if !is_right || own > usize::from(operation == "bytes-put") {
         return Ok(Some(format!(
             "1 … {most} have become {found:?}, and {own} of the victim's"
         )));
