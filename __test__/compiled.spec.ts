@@ -49,6 +49,11 @@ function kept(): string[] {
   }
 }
 
+/** How many programs made the file, as its first number says. */
+function programs(file: string): number {
+  return readFileSync(file).readDoubleLE(0)
+}
+
 test.beforeEach(() => { rmSync(folder, { recursive: true, force: true }) })
 
 test.serial('a program that sends a function leaves one file, which the next ones use and add to, until there have been four', t => {
@@ -57,10 +62,12 @@ test.serial('a program that sends a function leaves one file, which the next one
   t.deepEqual(others, [])
   const { size: first } = statSync(join(folder, file!))
   t.true(first > 50_000)
-  for (const name of ['pool.mjs', 'program.mjs', 'program.mjs']) {
+  // One that runs for so long that the engine has forgotten some of its code adds nothing, and does not count.
+  for (let i = 0; programs(join(folder, file!)) < 4; i += 1) {
+    t.true(i < 12)
     const { size } = statSync(join(folder, file!))
-    t.is(run(name), '14\n')
-    t.true(statSync(join(folder, file!)).size >= size)
+    t.is(run(i % 2 === 0 ? 'pool.mjs' : 'program.mjs'), '14\n')
+    t.true(statSync(join(folder, file!)).size >= size * 0.99)
   }
   const { mtimeMs, size } = statSync(join(folder, file!))
   t.true(size > first * 1.1, `${first} bytes, then ${size}`)
