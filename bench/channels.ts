@@ -46,6 +46,12 @@ const SMALL = 'const small = id => ({ id, name: "some name", v: [1.5, 2.5, 3.5] 
 
 // ── one way ──
 
+/**
+ * So many small objects go each way that there is: enough for the engine to have compiled what it will in both processes, and
+ * for a sender that is faster than the receiver to get ahead as far as it can. The time is from the first to the last.
+ */
+const MANY = 400_000
+
 /** Messages a second from one process to this one. */
 async function oneWay(count: number, produce: (queue: Queue, count: number) => unknown, consume: (queue: Queue, count: number) => unknown): Promise<number> {
   const queue = new Queue()
@@ -146,11 +152,11 @@ if __name__ == '__main__':
 
 if (isWanted('objects')) {
   const figures = await inTurns({
-    ours: () => oneWay(200_000, putObjects, getEach),
-    json: () => childSend(20_000, 'json'),
-    advanced: () => childSend(20_000, 'advanced'),
-    post: () => postMessage(100_000),
-    python: async () => python(PYTHON_QUEUE(50_000)),
+    ours: () => oneWay(MANY, putObjects, getEach),
+    json: () => childSend(MANY, 'json'),
+    advanced: () => childSend(MANY, 'advanced'),
+    post: () => postMessage(MANY),
+    python: async () => python(PYTHON_QUEUE(MANY)),
   })
   const { ours, json, advanced, post } = figures as Record<'ours' | 'json' | 'advanced' | 'post', number>
   row('small object, put and get awaited', ours, 'child_process, json', json, '/s', true, '7×')
@@ -161,8 +167,8 @@ if (isWanted('objects')) {
 
 if (isWanted('many')) {
   const { single, many } = await inTurns({
-    single: () => oneWay(200_000, putObjects, getEach),
-    many: () => oneWay(256_000, putBatches, getBatches),
+    single: () => oneWay(MANY, putObjects, getEach),
+    many: () => oneWay(MANY, putBatches, getBatches),
   }) as Record<'single' | 'many', number>
   row('small object, putMany and getMany of 64', many, 'one by one', single, '/s', true, '1.8×')
 }
