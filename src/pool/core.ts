@@ -23,7 +23,7 @@ import { PRIORITIES, type Settings, type TaskSettings } from './options.js'
 import { pack, type Parcel } from './parcel.js'
 import { sendLetter, Supervisor, type Patron } from './supervisor.js'
 import { currentRun, type Run } from './task.js'
-import { Flag, Status, type Work, writeOutcomeTail } from './wire.js'
+import { Flag, Status, Words, type Work, writeOutcomeTail } from './wire.js'
 import { State, TURNS, type News, type Worker, type WorkerSettings } from './worker.js'
 
 /** What travels with a pool. */
@@ -62,7 +62,7 @@ export class Core implements Patron, DeskListener {
   /** Where the supervisor is told things. */
   readonly #owner: number
   readonly #ready: readonly number[]
-  /** Shared by all: bit n says that level n has been used. */
+  /** Shared by all: see {@link Words}. */
   readonly levels: Int32Array<ArrayBuffer>
   readonly #levelsPiece: number
   readonly #calls = new Set<Call>()
@@ -94,7 +94,7 @@ export class Core implements Patron, DeskListener {
       this.#ready = queues
       this.shared = JSON.parse(this.board.note().toString()) as Shared
       this.supervisor = null
-      this.desk = new Desk(this.board, this.#ready, call(() => native.queueCreate(QUEUE, 0, 0, null)), this, this.shared.kind === 'process')
+      this.desk = new Desk(this.board, this.#ready, call(() => native.queueCreate(QUEUE, 0, 0, null)), this.levels, this, this.shared.kind === 'process')
       return
     }
     const settings = from as Settings
@@ -107,7 +107,7 @@ export class Core implements Patron, DeskListener {
     this.#levelsPiece = handle[2]!
     const handles = [...[...this.#ready, this.#owner].map(id => native.queueHandle(id) as unknown as Handle), handle as unknown as Handle]
     this.board = new Board({ handles, note: Buffer.from(JSON.stringify(this.shared)) })
-    this.desk = new Desk(this.board, this.#ready, this.#owner, this, kind === 'process')
+    this.desk = new Desk(this.board, this.#ready, this.#owner, this.levels, this, kind === 'process')
     const agency = kind === 'process'
       ? new ProcessAgency(`${name}-`, () => this.#keep(settings), () => { this.#leave() })
       : new ThreadAgency(serial => this.#hireThread(settings, serial))
@@ -174,7 +174,7 @@ export class Core implements Patron, DeskListener {
     // What a task waits for goes before what nobody's task waits for yet.
     job.level = depth > 0 && task.level === 0 ? 1 : task.level
     // Before the task is there: who takes looks at this first.
-    if (job.level !== 0) Atomics.or(this.levels, 0, 1 << job.level)
+    if (job.level !== 0) Atomics.or(this.levels, Words.Used, 1 << job.level)
     // A bare value needs none of what objects do.
     const message = encode(value, typeof value === 'object' || typeof value === 'function' ? extensionsOf() : undefined, root)
     const { pieces } = message
@@ -349,10 +349,11 @@ export class Core implements Patron, DeskListener {
     return this.desk.pending
   }
 
+  /** Tasks that wait, without what announces them. */
   get backlog(): number {
-    let sum = 0
+    let sum = -(this.levels[Words.Announcements] ?? 0)
     for (const queue of this.#ready) sum += native.queueSize(queue)
-    return sum
+    return Math.max(sum, 0)
   }
 
   #bootOf({ maxTasksPerChild, maxMemoryPerChild, concurrency, initializer, initArgs }: Settings): WorkerBoot {

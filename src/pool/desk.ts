@@ -15,7 +15,7 @@ import { Incoming } from './incoming.js'
 import { type Job } from './job.js'
 import { Sheet } from './notes.js'
 import { Timing } from './timing.js'
-import { clock, OUTCOME_TAIL, readOutcomeTail, shapeOf, Status, Work, writeTaskTail, type OutcomeTail } from './wire.js'
+import { clock, OUTCOME_TAIL, readOutcomeTail, shapeOf, Status, Words, Work, writeTaskTail, type OutcomeTail } from './wire.js'
 
 const ROW = 2 ** 24 - 1
 /** Receiving areas of this module: outcomes may be read while an outcome is being read. */
@@ -52,6 +52,7 @@ export class Desk {
   readonly lane: number
   /** Tasks that wait, by level; ids of queues. */
   readonly #ready: readonly number[]
+  readonly #levels: Int32Array
   readonly #results: number
   readonly #line: Line
   readonly #listener: DeskListener
@@ -73,9 +74,10 @@ export class Desk {
   #closed = false
 
   /** `results` is the id of a queue that nobody else takes from. */
-  constructor(board: Board, ready: readonly number[], results: number, listener: DeskListener, areProcesses: boolean) {
+  constructor(board: Board, ready: readonly number[], results: number, levels: Int32Array, listener: DeskListener, areProcesses: boolean) {
     this.board = board
     this.#ready = ready
+    this.#levels = levels
     this.#listener = listener
     this.#areProcesses = areProcesses
     this.#results = results
@@ -126,6 +128,7 @@ export class Desk {
       this.#listener.submitted(job)
       const put = putInto(this.#ready[job.level]!, message)
       if (put !== Put.Done) throw put === Put.ShutDown ? this.#listener.refusal() : new StateError('a queue of the pool is full')
+      if (job.level !== 0) this.#nudge()
     } catch (error) {
       this.#jobs[ticket & ROW] = null
       board.release(lane, ticket)
@@ -133,18 +136,24 @@ export class Desk {
     } finally {
       message.release()
     }
-    if (job.level !== 0) this.#nudge()
     this.#pending += 1
     this.#isQuiet = false
     if (!this.#isListening) this.#listen()
   }
 
-  /** Workers wait for one queue: whatever is in another is announced there. */
+  /**
+   * Workers wait for one queue: whatever is in another is announced there. Counted before it is there, so that who is killed
+   * in between leaves one too many in the count, and a queue that looks shorter by one.
+   */
   #nudge(): void {
     const message = encode(undefined)
+    Atomics.add(this.#levels, Words.Announcements, 1)
     try {
       writeTaskTail(message, 0, 0, 0, shapeOf(Work.Nudge, 0, 0))
       putInto(this.#ready[0]!, message)
+    } catch (error) {
+      Atomics.sub(this.#levels, Words.Announcements, 1)
+      throw error
     } finally {
       message.release()
     }

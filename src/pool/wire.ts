@@ -59,6 +59,9 @@ export interface TaskTail {
   cell: number
 }
 
+/** What the pool's shared words tell: bit n of the first that level n has been used; how many announcements lie in queue 0. */
+export const Words = { Used: 0, Announcements: 1 } as const
+
 /** Writes a tail behind an encoded value; returns the length of both. */
 export function writeTaskTail(message: Message, ticket: number, fn: number, lane: number, shape: number): number {
   const at = message.extend(TASK_TAIL)

@@ -23,7 +23,7 @@ import { encodeNumbers } from './numbers.js'
 import { SERVED } from './options.js'
 import { Run, runAs, setCurrent } from './task.js'
 import { closePieces, runRange, type Range } from './typed.js'
-import { clock, Flag, readTaskTail, Status, Work, writeOutcomeTail, type TaskTail } from './wire.js'
+import { clock, Flag, readTaskTail, Status, Words, Work, writeOutcomeTail, type TaskTail } from './wire.js'
 
 /** Receiving area for tasks. */
 const AREA = 14
@@ -64,7 +64,6 @@ export class Worker {
   readonly #board: Board
   readonly #ready: readonly number[]
   readonly #owner: number
-  /** Bit n: level n has been used. */
   readonly #levels: Int32Array
   readonly #settings: WorkerSettings
   readonly #end: () => void
@@ -170,7 +169,7 @@ export class Worker {
       this.#incoming.end = Got.Nothing
       return false
     }
-    const used = this.#levels[0]!
+    const used = this.#levels[Words.Used]!
     if (used === 0) return this.#takeDefault()
     this.#takes += 1
     const isUpward = this.#takes % AGEING === 0
@@ -212,7 +211,10 @@ export class Worker {
     const isMore = this.#ready.some((queue, level) => level > 0 && native.queueSize(queue) > 0)
     for (const [k, nudge] of nudges.entries()) {
       if (k === 0 && isMore) native.deliveryRetry(nudge.queue, nudge.ticket, nudge.slot)
-      else this.#done(nudge)
+      else {
+        this.#done(nudge)
+        Atomics.sub(this.#levels, Words.Announcements, 1)
+      }
     }
   }
 
