@@ -95,8 +95,11 @@ test.serial('priority: higher first, in order within one, and none waits for eve
   t.deepEqual(await order.getMany(6), ['high', 'high2', 'mid', 'a', 'b', 'low'])
   for (const priority of [4, -5, 0.5, NaN]) await t.throwsAsync(pool.apply(square, [1], { priority }), { instanceOf: RangeError })
   // Ageing: among hundreds of the highest the lowest has its turn. They are all there before the worker looks at one.
-  const held = pool.apply((from: Queue<number>) => from.getSync(), [gate])
-  await until(() => pool.stats().busy === 1)
+  const held = pool.apply((from: Queue<number>, to: Queue<string>) => {
+    to.putSync('held')
+    return from.getSync()
+  }, [gate, order])
+  t.is(await order.get(), 'held')
   const flood = range(300).map(async () => pool.apply(say, ['high', order], { priority: 3 }))
   const patient = pool.apply(say, ['low', order], { priority: -4 })
   t.true(await until(() => pool.stats().queued === 301))

@@ -8,7 +8,7 @@ use polyproc_sys::reap::{Reaped, try_reap};
 use polyproc_sys::{doorbell, proc_info};
 use std::ffi::CString;
 use std::io::{ErrorKind, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 const WAYS: [Way; 3] = [Way::Clone, Way::Vfork, Way::Fork];
@@ -45,16 +45,15 @@ fn run(program: Program, way: Way) -> (Reaped, Option<ExecError>) {
 
 /// A pipe whose write end is the program's standard output; what it wrote, and how it ended.
 fn output(mut program: Program, way: Way) -> (String, Reaped) {
-    let (read, write): (OwnedFd, OwnedFd) = doorbell::pipe().expect("a pipe");
+    // One that blocks: a program that another test starts meanwhile may hold the write end until it executes.
+    let (mut read, write) = std::io::pipe().expect("a pipe");
     program.stdio[1] = Stdio::Fd(write.as_raw_fd());
     let launch = start(&Arc::new(program), way).expect("starts");
     drop(write);
     let (reaped, error) = wait(launch);
     assert_eq!(error, None);
     let mut text = String::new();
-    std::fs::File::from(read)
-        .read_to_string(&mut text)
-        .expect("reads");
+    read.read_to_string(&mut text).expect("reads");
     (text, reaped)
 }
 
