@@ -5,7 +5,7 @@ mod common;
 use common::{Started, c, descriptors, program, shell, sleeper, until};
 use polyproc_process::{ExitStatus, SpawnError, Stdio, Step, spawn};
 use polyproc_sys::memory::Memfd;
-use polyproc_sys::{doorbell, proc_info};
+use polyproc_sys::proc_info;
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::sync::mpsc::channel;
@@ -27,8 +27,9 @@ fn tells_codes_and_signals() {
 
 #[test]
 fn gives_streams_directory_and_environment() {
-    let (read, write) = doorbell::pipe().expect("a pipe");
-    let (errors, error_end) = doorbell::pipe().expect("a pipe");
+    // Some that block: a program that another test starts meanwhile may hold the write ends until it executes.
+    let (mut read, write) = std::io::pipe().expect("a pipe");
+    let (mut errors, error_end) = std::io::pipe().expect("a pipe");
     let input = Memfd::create("input", 6).expect("a memfd");
     input.write_at(0, b"input\n").expect("written");
     let mut request = shell("cat; pwd; echo $A$B; echo oops >&2");
@@ -44,14 +45,10 @@ fn gives_streams_directory_and_environment() {
     drop((write, error_end, input));
     assert_eq!(started.status(), ExitStatus::Code(0));
     let mut text = String::new();
-    std::fs::File::from(read)
-        .read_to_string(&mut text)
-        .expect("reads to the end");
+    read.read_to_string(&mut text).expect("reads to the end");
     assert_eq!(text, "input\n/proc/sys/kernel\nxy\n");
     text.clear();
-    std::fs::File::from(errors)
-        .read_to_string(&mut text)
-        .expect("reads to the end");
+    errors.read_to_string(&mut text).expect("reads to the end");
     assert_eq!(text, "oops\n");
 }
 
