@@ -11,7 +11,7 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { Mutex } from 'async-mutex'
 import { Barrier, Condition, Event, Lock, Process, Queue, Semaphore } from 'polyproc'
-import { bare } from '#src/native.js'
+import { bare, native } from '#src/native.js'
 
 const SECONDS = 0.5
 
@@ -44,15 +44,16 @@ function row(name: string, ours: number, against: number, whose: string, unit: '
   rows[name] = { ours: text(ours), against: `${whose} ${text(against)}`, ratio: `${(ours / against).toFixed(2)}×`, wanted }
 }
 
-function alternate(lock: Lock, turn: Event, mine: boolean, seconds: number, out: Queue<number>): void {
+/** `place` is a piece of the shared memory: a word without a lock of its own, as Python's `RawValue`. */
+function alternate(lock: Lock, place: readonly [number, number], mine: number, seconds: number, out: Queue<number>): void {
+  const turn = new Int32Array(native.memoryOpen(...place).buffer)
   const end = Date.now() + seconds * 1000 + 200
   let count = 0
   while (Date.now() < end) {
     for (let k = 0; k < 100; k += 1) {
       const guard = lock.acquireSync()
-      if (turn.isSet() === mine) {
-        if (mine) turn.clear()
-        else turn.set()
+      if (turn[0] === mine) {
+        turn[0] = 1 - mine
         count += 1
       }
       guard.release()
@@ -174,9 +175,10 @@ if (sum === 0) throw new Error('a semaphore of 3 has no permits')
 {
   const of = await inPairs('alternate', 5, async () => {
     using out = new Queue<number>()
-    using turn = new Event()
+    const turn = native.memoryAllocate(4)
     using own = new Lock()
-    const children = [true, false].map(mine => new Process({ target: alternate, args: [own, turn, mine, SECONDS, out] }).start())
+    const place = turn.handle.slice(0, 2) as [number, number]
+    const children = [0, 1].map(mine => new Process({ target: alternate, args: [own, place, mine, SECONDS, out] }).start())
     return { alternate: (await results(children, out)).reduce((a, b) => a + b) / SECONDS }
   })
   row('two alternating', ...of('alternate'), 'Python', '/s', '≥ 3×')
