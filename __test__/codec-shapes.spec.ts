@@ -138,3 +138,82 @@ test('a message that breaks off in the midst of an expected shape throws', t => 
   }
   t.deepEqual(fromBytes(message), plain())
 })
+
+test('what occurs twice in an object of a shape that is compiled is one thing again', t => {
+  const list = [1, 2.5, 'x']
+  const inner = { deep: true }
+  const cases: Record<string, () => object> = {
+    'the same array twice': () => ({ a: list, b: list }),
+    'an array that leads back to itself': () => {
+      const loop: unknown[] = [1]
+      loop.push(loop)
+      return { a: loop, b: loop }
+    },
+    'an array that leads back to the object': () => {
+      const root: Record<string, unknown> = { a: 1, b: [2] }
+      ;(root['b'] as unknown[]).push(root)
+      return root
+    },
+    'the object in itself': () => {
+      const root: Record<string, unknown> = { a: [1], b: null }
+      root['b'] = root
+      return root
+    },
+    'an object before and in an array': () => ({ a: inner, b: [inner] }),
+    'an array, then an object with it': () => ({ a: list, b: { list } }),
+    'an array of objects, then one of them': () => ({ a: [inner, 1], b: inner }),
+    'holes': () => ({ a: [1, , 3], b: [undefined, null] }),
+    'many numbers and a match': () => ({ a: Array.from({ length: 100 }, (_, i) => i * 0.5), b: /b/.exec('abc') }),
+    'a class that extends Array': () => ({ a: new Map([[1, list]]), b: list }),
+  }
+  for (const [name, make] of Object.entries(cases)) {
+    expect({ a: [1.5], b: 2 })
+    const value = make()
+    const theirs = structuredClone(value)
+    for (let i = 0; i < 30; i += 1) {
+      const got = copy(value)
+      // A match has named properties, which structuredClone drops.
+      if (name !== 'many numbers and a match') assert.deepStrictEqual(got, theirs, name)
+      else assert.deepStrictEqual(got, value, name)
+    }
+  }
+  const { a, b } = copy({ a: list, b: list }) as { a: unknown; b: unknown }
+  t.is(a, b)
+  const back = copy(cases['an array that leads back to the object']!()) as { b: unknown[] }
+  t.is(back.b[1], back)
+})
+
+test('an object of a compiled shape with another prototype is not taken for a plain one', t => {
+  expect({ a: 1, b: 2 })
+  const bare = Object.assign(Object.create(null) as object, { a: 1, b: 2 })
+  t.is(Object.getPrototypeOf(copy(bare)), null)
+  expect({ 0: 1, 1: 2 })
+  t.deepEqual(copy([1, 2]), [1, 2])
+})
+
+test('as many numbers as a shape may have keys are written though the area is almost full', t => {
+  const make = (pad: number): Record<string, unknown> => {
+    const value: Record<string, unknown> = { pad: 'x'.repeat(pad) }
+    for (let i = 0; i < 31; i += 1) value[`k${i}`] = i + 0.25
+    return value
+  }
+  expect(make(1))
+  // The area begins with 64 KiB: the numbers lie across its end somewhere.
+  for (let pad = 64 * 1024 - 800; pad < 64 * 1024; pad += 7) assert.deepStrictEqual(copy(make(pad)), make(pad))
+  t.pass()
+})
+
+test('a getter of a compiled shape that changes the object is asked once, and the rest is read by the keys that were found', t => {
+  let asked = 0
+  const make = (): object => ({
+    get first() {
+      asked += 1
+      delete (this as { second?: number }).second
+      return 1
+    },
+    second: 2,
+  })
+  expect({ first: 1, second: 2 })
+  t.deepEqual(copy(make()), { first: 1, second: undefined })
+  t.is(asked, 1)
+})

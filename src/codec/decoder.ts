@@ -15,6 +15,8 @@ import { readLatin1, readUtf16 } from './strings.js'
 const { ShortString: SHORT_STRING, ShortArray: SHORT_ARRAY, ShortShape: SHORT_SHAPE, Undefined: UNDEFINED, Float64: FLOAT64 } = Tag
 const { Hole: HOLE, SparseRest: SPARSE_REST } = Tag
 
+/** So many shapes stay in the decoder's list after a message. */
+const KEPT_SHAPES = 256
 /** In place of an object that is announced but not made yet. */
 const PENDING = Symbol('pending')
 /** In the place of an instance whose class is being read. */
@@ -37,7 +39,9 @@ export class Decoder implements ShapeReader {
   private end = 0
   private tracking = false
   private places: unknown[] = []
-  private shapes: ReadShape[] = []
+  /** Those of this message are the first so many; the rest are left from others. */
+  private readonly shapes: ReadShape[] = []
+  private shapeCount = 0
   /** The shape that was defined last, in this message or one before. */
   private lastShape: ReadShape | null = null
   private buffers: (ArrayBuffer | number)[] = []
@@ -100,7 +104,8 @@ export class Decoder implements ShapeReader {
     this.blobs = nothing
     this.extensions = nothingMore
     if (this.places.length > 0) this.places = []
-    if (this.shapes.length > 0) this.shapes = []
+    this.shapeCount = 0
+    if (this.shapes.length > KEPT_SHAPES) this.shapes.length = KEPT_SHAPES
     if (this.buffers.length > 0) {
       this.buffers = []
       this.starts = []
@@ -244,7 +249,7 @@ export class Decoder implements ShapeReader {
   }
 
   /** Asked by a call, since the type checker does not see that reading changes it. */
-  private isAdopting(): boolean {
+  isAdopting(): boolean {
     return this.adoptPrototype !== null
   }
 
@@ -292,7 +297,7 @@ export class Decoder implements ShapeReader {
 
   private shapeAt(id: number): ReadShape {
     const shape = this.shapes[id]
-    if (shape === undefined) throw new MalformedError('a shape is used before it is defined')
+    if (shape === undefined || id >= this.shapeCount) throw new MalformedError('a shape is used before it is defined')
     return shape
   }
 
@@ -331,7 +336,7 @@ export class Decoder implements ShapeReader {
     }
     this.lastShape = shape
     this.at += shape.block.length
-    this.shapes.push(shape)
+    this.shapes[this.shapeCount++] = shape
     return shape
   }
 

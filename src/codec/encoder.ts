@@ -12,7 +12,7 @@ import type { Extensions, FunctionDescription, FunctionExtension } from './exten
 import { BLOB_BYTES, BufferEntry, Flag, Kind, Tag, viewTypes } from './format.js'
 import { adviceFor, Refusal } from './refusal.js'
 import { shrink } from './scratch.js'
-import { firstShape, fits, mayBeModule, MAX_KEYS, sameKeys, shapeOf, type WriteShape } from './shapes.js'
+import { firstShape, fits, mayBeModule, MAX_KEYS, sameKeys, shapeOf, writerOf, type WriteShape } from './shapes.js'
 import { isLatin1, LOOP_LIMIT } from './strings.js'
 import { Writer } from './writer.js'
 
@@ -155,7 +155,8 @@ export class Encoder extends Writer {
     this.flags = 0
     this.objects = 0
     try {
-      this.write(value)
+      const guess = this.lastShape.next
+      if (guess === null || !this.writeCompiled(value as object, guess)) this.write(value)
       if (this.needs !== null || (this.flags & Flag.Buffers) !== 0) this.writeSections()
     } finally {
       const { seen } = this
@@ -229,6 +230,37 @@ export class Encoder extends Writer {
     this.bytes[this.at++] = Tag.Reference
     this.writeVaruint(id)
     return true
+  }
+
+  /** Writes the outermost object if it is of that shape, and the shape is worth it. */
+  private writeCompiled(value: object, guess: WriteShape): boolean {
+    const write = writerOf(guess)
+    return write !== null && typeof value === 'object' && write(this, value, guess)
+  }
+
+  beginShape(shape: WriteShape): void {
+    this.lastShape = shape
+    this.writeShape(shape, shape.words!)
+  }
+
+  register(value: object): void {
+    this.seen[this.objects] = value
+    this.objects += 1
+  }
+
+  private registerBoth(root: object, array: object): void {
+    this.register(root)
+    this.register(array)
+  }
+
+  writeChecked(value: number): void {
+    if (this.at > this.limit) this.reserve(0)
+    this.writeNumber(value)
+  }
+
+  writeFirstArray(value: readonly unknown[], root: object): boolean {
+    if (this.at > this.limit) this.reserve(0)
+    return this.writeArray(value, root)
   }
 
   /** Own enumerable string-keyed properties, as structured clone takes them. */
@@ -320,7 +352,9 @@ export class Encoder extends Writer {
     this.writeWords(words, shape.size)
   }
 
-  writeArray(value: readonly unknown[]): void {
+  /** @param root An object around it, when neither of the two has its number yet. The result is true if that is still so. */
+  writeArray(value: readonly unknown[], root: object | null = null): boolean {
+    let unnumbered = root
     // Named properties of an array are looked for only where a match of a regular expression has some: the list of
     // an array's keys costs more than the array.
     const named = (value as { index?: unknown }).index !== undefined
@@ -338,7 +372,13 @@ export class Encoder extends Writer {
         if (this.at > this.limit) this.reserve(0)
         this.bytes[this.at++] = Tag.Float64
         this.writeFloat64(item)
-      } else if (item === undefined && !Object.hasOwn(value, i)) {
+        continue
+      }
+      if (unnumbered !== null && typeof item !== 'number' && typeof item !== 'string') {
+        this.registerBoth(unnumbered, value)
+        unnumbered = null
+      }
+      if (item === undefined && !Object.hasOwn(value, i)) {
         if (length - i > 64) {
           this.writeSparse(value, i, length)
           break
@@ -347,7 +387,14 @@ export class Encoder extends Writer {
         this.bytes[this.at++] = Tag.Hole
       } else this.write(item)
     }
-    if (named) this.writeKeyed(value, Object.keys(value).filter(key => !isIndex(key)))
+    if (named) {
+      if (unnumbered !== null) {
+        this.registerBoth(unnumbered, value)
+        unnumbered = null
+      }
+      this.writeKeyed(value, Object.keys(value).filter(key => !isIndex(key)))
+    }
+    return unnumbered !== null
   }
 
   /** The rest of an array with holes: what exists, by index, so that a length of a billion costs nothing. */

@@ -27,6 +27,92 @@ export interface WriteShape {
   id: number
   /** The shape that was met after this one the last time: mostly the right guess. */
   next: WriteShape | null
+  /** How often it was guessed; from {@link WORTH_COMPILING} on, `write` is compiled. */
+  uses: number
+  write: ShapeWriter | null
+}
+
+const WORTH_COMPILING = 16
+/** False once the program turned out to forbid it (`--disallow-code-generation-from-strings`). */
+let mayCompile = true
+
+/** Compiles a function of quoted keys; null where that is not allowed. */
+function compile(parameters: string, body: string): unknown {
+  try {
+    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- the text holds nothing but quoted keys
+    return new Function(parameters, body)
+  } catch {
+    mayCompile = false
+    return null
+  }
+}
+
+/** What a compiled shape needs of the encoder. */
+export interface WriteTarget {
+  /** Gives an object its number. */
+  register(value: object): void
+  writeNamed(value: object): boolean
+  beginShape(shape: WriteShape): void
+  writeChecked(value: number): void
+  writeString(value: string): void
+  /** Writes an array inside the root; true if neither has got a number, because nothing in the array can be an object. */
+  writeFirstArray(value: unknown[], root: object): boolean
+  write(value: unknown): void
+}
+/** Writes a plain object that has no number yet; false, and nothing was read, if it is not plain or not of the shape. */
+type ShapeWriter = (to: WriteTarget, value: object, shape: WriteShape) => boolean
+
+/**
+ * A function that writes objects of the shape, for shapes that come often: in a function of their own the engine knows
+ * what class of objects comes, and where their properties lie. The object, and the first array in it, are given numbers
+ * only when there is a third that could be one of them: who has none need not be noted and forgotten. Null while it is not
+ * worth it, or not allowed.
+ */
+export function writerOf(shape: WriteShape): ShapeWriter | null {
+  if (shape.write !== null || shape.uses < 0) return shape.write
+  shape.uses += 1
+  if (shape.uses < WORTH_COMPILING || !mayCompile) return null
+  // Never again for this shape, whatever comes of it.
+  shape.uses = -1
+  // Whoever has a property of that name is not told by it what its prototype is.
+  if (!shape.usual || shape.keys.includes('__proto__')) return null
+  const names = shape.keys.map(key => JSON.stringify(key))
+  const writes = names.map((name, index) => `
+    item = value[${name}]
+    ${index > 0 ? '' : `if (typeof item === 'function') {
+      registered = true
+      to.register(value)
+      if (to.writeNamed(value)) return true
+    }
+    to.beginShape(shape)`}
+    if (typeof item === 'number') to.writeChecked(item)
+    else if (typeof item === 'string') to.writeString(item)
+    else if (!registered && array === null && Array.isArray(item) && item.constructor === Array) {
+      if (to.writeFirstArray(item, value)) array = item
+      else registered = true
+    } else {
+      if (!registered && item !== null && (typeof item === 'object' || typeof item === 'function')) {
+        registered = true
+        to.register(value)
+        if (array !== null) to.register(array)
+      }
+      to.write(item)
+    }`)
+  // The prototype first: the keys of an array are as many strings as it is long.
+  shape.write = compile('to, value, shape', `
+    'use strict'
+    if (value.__proto__ !== Object.prototype) return false
+    const { keys } = shape
+    let count = 0
+    for (const key in value) {
+      if (key !== keys[count] || !Object.prototype.hasOwnProperty.call(value, key)) return false
+      count += 1
+    }
+    if (count !== keys.length) return false
+    let item, array = null, registered = false
+    ${writes.join('')}
+    return true`) as ShapeWriter | null
+  return shape.write
 }
 
 /** A tree of keys; the shape stands where its keys end. */
@@ -95,7 +181,7 @@ function newShape(keys: readonly string[]): WriteShape {
     keys, size: definition?.length ?? 0,
     words: definition === null ? null : wordsOf(definition),
     usual: definition !== null && keys.length > 0 && !mayBeModule(keys),
-    message: 0, id: 0, next: null,
+    message: 0, id: 0, next: null, uses: 0, write: null,
   }
 }
 
@@ -169,13 +255,11 @@ export interface ReadShape {
 /** What a compiled shape needs of the decoder. */
 export interface ShapeReader {
   read(): unknown
+  /** Whether the object that is read next gets another prototype. */
+  isAdopting(): boolean
   settle<T extends object>(place: number, value: T): T
 }
 type Maker = (from: ShapeReader, place: number) => object
-
-const WORTH_COMPILING = 16
-/** False once the program turned out to forbid it (`--disallow-code-generation-from-strings`). */
-let mayCompile = true
 
 /**
  * A function that makes objects of the shape, for shapes that come often: assigning by a key that is only known at
@@ -189,14 +273,19 @@ export function makerOf(shape: ReadShape): Maker | null {
   shape.uses = -1
   if (shape.keys.includes('__proto__')) return null
   const names = shape.keys.map(key => JSON.stringify(key))
+  // What refers to the object needs it before its properties are read; else it is made of them, in one piece.
   const blank = names.map(name => `${name}: undefined`).join(', ')
   const reads = names.map(name => `object[${name}] = from.read();`).join('\n')
-  try {
-    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- the text holds nothing but quoted keys
-    shape.make = new Function('from', 'place', `const object = from.settle(place, { ${blank} });\n${reads}\nreturn object`) as Maker
-  } catch {
-    mayCompile = false
-  }
+  const locals = names.map((_, index) => `const v${index} = from.read();`).join('\n')
+  const whole = names.map((name, index) => `${name}: v${index}`).join(', ')
+  shape.make = compile('from, place', `
+    if (place !== -1 || from.isAdopting()) {
+      const object = from.settle(place, { ${blank} })
+      ${reads}
+      return object
+    }
+    ${locals}
+    return { ${whole} }`) as Maker | null
   return shape.make
 }
 
