@@ -6,7 +6,7 @@
 import { putBatch, waitingBatch, type WaitingBatch } from './batch.js'
 import { encode, encodeBatch } from './codec/index.js'
 import { fromNative, OutOfMemoryError } from './errors.js'
-import { ended, nothing, Put, putInto, send, take, Waiting } from './message.js'
+import { ended, nothing, Put, putInto, putNumber, send, take, Waiting } from './message.js'
 import { call, native } from './native.js'
 import { extensionsOf } from './shipping.js'
 import { isLong, isTurnOver, Line, notYet, remaining, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
@@ -56,6 +56,7 @@ export class Channel<S, R> {
   /** Tries to put; the message is kept for another try when there is no room. */
   #put(item: S): undefined | Waiting {
     const id = this.#id()
+    if (typeof item === 'number' && this.#putNumber(id, item)) return undefined
     const message = encode(item, extensionsOf(), this.#root)
     try {
       const put = putInto(id, message)
@@ -67,6 +68,17 @@ export class Channel<S, R> {
       message.release()
     }
     return this.#refuse.putEnded()
+  }
+
+  /** False when there is no room. */
+  #putNumber(id: number, item: number): boolean {
+    let put: number
+    try {
+      put = putNumber(id, item)
+    } catch (error) {
+      throw fromNative(error)
+    }
+    return put === Put.Done || put === Put.ShutDown && this.#refuse.putEnded()
   }
 
   #retry(message: Waiting | WaitingBatch, told: (count: number) => void = ignore): undefined | typeof notYet {
@@ -89,11 +101,15 @@ export class Channel<S, R> {
         options.signal?.throwIfAborted()
       }
       const message = this.#putters.isBusy ? this.#copy(item) : this.#put(item)
-      if (message === undefined) return this.#putters.done(undefined)
-      return this.#putters.wait(() => this.#retry(message), options, () => this.#refuse.full())
+      return message === undefined ? this.#putters.done() : this.#putLater(message, options)
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  // Functions that are made where waiting begins stand apart: whatever they capture is on the heap from the beginning of the call.
+  #putLater(message: Waiting, options: WaitOptions | undefined): Promise<void> {
+    return this.#putters.wait(() => this.#retry(message), options, () => this.#refuse.full())
   }
 
   /** Puts items one after the other; `put` is told how many more are in. */
@@ -208,11 +224,15 @@ export class Channel<S, R> {
     if (options === undefined && !this.#getters.isBusy) {
       try {
         const item = this.#take(by, true) as T | typeof notYet
-        if (item !== notYet) return this.#getters.done(item)
+        if (item !== notYet) return this.#getters.give(item)
       } catch (error) {
         return Promise.reject(error)
       }
     }
+    return this.#takeLater(by, options)
+  }
+
+  #takeLater<T>(by: Taking, options: WaitOptions | undefined): Promise<T> {
     return this.#getters.wait(() => this.#take(by, true) as T | typeof notYet, options, () => this.#refuse.empty())
   }
 

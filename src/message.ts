@@ -2,7 +2,7 @@
  * Messages on their way: a value to the native part and back, with everything that travels beside its bytes.
  */
 
-import { decode, encode, Kind, needsOf, type Message } from './codec/index.js'
+import { decode, encode, encodeNumber, Kind, needsOf, scratchArea, type Message } from './codec/index.js'
 import { flat, pairs } from './handles.js'
 import { bare, native, receiving } from './native.js'
 import { noteReceived, surrender } from './memory.js'
@@ -55,6 +55,12 @@ export function putInto(queue: number, message: Message): number {
   return message.blobs.length === 0 && message.handles.length === 0
     ? bare.queuePut(queue, message.kind, message.area, message.length)
     : putLarge(queue, message)
+}
+
+/** Puts a number: one of {@link Put}. */
+export function putNumber(queue: number, value: number): number {
+  const kind = encodeNumber(value)
+  return bare.queuePut(queue, kind, scratchArea(), kind === Kind.Int32 ? 4 : 8)
 }
 
 function putLarge(queue: number, { kind, area, length, blobs, handles, pieces }: Message): number {

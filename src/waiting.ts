@@ -236,6 +236,8 @@ export function takingTurns(id: () => number): Source {
   return { ...plain(What.Shared, id), again(wait) { call(() => { native.waitAgain(wait) }) } }
 }
 
+const settled = Promise.resolve()
+
 /** Those of this thread who wait for one thing, first come, first served. */
 export class Line {
   readonly #source: Source
@@ -254,8 +256,13 @@ export class Line {
     return this.#entries.size > 0
   }
 
+  /** What an operation without a result returns that needed no wait: mostly one promise for all of them. */
+  done(): Promise<void> {
+    return isTurnOver() ? new Promise(resolve => { setImmediate(resolve) }) : settled
+  }
+
   /** What an operation returns that needed no wait. */
-  done<T>(result: T): Promise<T> {
+  give<T>(result: T): Promise<T> {
     // What is a promise itself takes its time anyhow, and would have nobody to hear of its failure meanwhile.
     return isTurnOver() && !(result instanceof Promise) ? new Promise(resolve => { setImmediate(resolve, result) }) : Promise.resolve(result)
   }
@@ -272,7 +279,7 @@ export class Line {
       options?.signal?.throwIfAborted()
       if (!this.isBusy || timeout <= 0) {
         const result = attempt()
-        if (result !== notYet) return this.done(result)
+        if (result !== notYet) return this.give(result)
         if (timeout <= 0) return Promise.resolve(late())
       }
     } catch (error) {
