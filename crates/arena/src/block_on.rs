@@ -7,7 +7,7 @@ use crate::arena::{Arena, Member};
 use crate::error::Result;
 use crate::primitive::now;
 use crate::spin;
-use crate::wait::{List, Record, Sleeper, WAITING};
+use crate::wait::{ASLEEP, List, Record, Sleeper};
 use polyproc_sys::futex::{self, Wait};
 
 /// How a wait ended.
@@ -125,7 +125,10 @@ fn sleep(arena: &Arena, records: &[(Record, List)], until: u64) -> Result<bool> 
         _ => {
             let mut words = Vec::with_capacity(records.len());
             for (record, _) in records {
-                words.push((arena.state_of(*record)?.futex(), WAITING));
+                if !arena.falls_asleep(*record)? {
+                    return Ok(true);
+                }
+                words.push((arena.state_of(*record)?.futex(), ASLEEP));
             }
             // Where the system cannot wait for so many at once, look around now and then.
             futex::wait_any(&words, Some(until)).unwrap_or_else(|_| {

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! State: waiting → woken (look, you have been chosen) or hinted (look at the end of your turn), and
-//! back to waiting by its owner before it looks. Lists are changed in the section of the thing.
+//! back to waiting by its owner before it looks. A thread goes from waiting to asleep before it sleeps: whoever calls one that is
+//! awake need not wake it. Lists are changed in the section of the thing.
 //!
 //! **A wake goes only to a sleeping thread, or an isolate that is parked or watches** (spins before it
 //! parks: it comes first, since nobody need be rung for it). An isolate that runs JavaScript is marked
@@ -62,10 +63,16 @@ const HEAD: Offset = 0;
 const TAIL: Offset = 8;
 const WOKEN: Offset = 16;
 
-/// State of a record that has not been called.
-pub(crate) const WAITING: u32 = 1;
+/// State of a record that has not been called. Its owner looks at the thing before it sleeps.
+const WAITING: u32 = 1;
 const HINTED: u32 = 2;
 const CHOSEN: u32 = 3;
+/// State of a record that has not been called, of a thread that sleeps or is about to.
+pub(crate) const ASLEEP: u32 = 4;
+
+fn was_called(state: u32) -> bool {
+    state == HINTED || state == CHOSEN
+}
 
 /// First block of records, in bytes; each further one is twice the last.
 const FIRST_BLOCK: u64 = 2048;
@@ -165,11 +172,15 @@ impl Arena {
             previous + NEXT
         };
         let backward = if next == 0 { list + TAIL } else { next + PREVIOUS };
-        let mut writes = vec![(forward, next), (backward, previous), (record + LIST, 0)];
-        if self.link(list + WOKEN)? == record {
-            writes.push((list + WOKEN, 0));
-        }
-        guard.commit(&writes)
+        let writes = [
+            (forward, next),
+            (backward, previous),
+            (record + LIST, 0),
+            (list + WOKEN, 0),
+        ];
+        let is_woken = self.link(list + WOKEN)? == record;
+        let most = writes.len();
+        guard.commit(&writes[..if is_woken { most } else { most - 1 }])
     }
 
     /// Moves a record of a list to the end of a list of the same section. In the section.
@@ -213,7 +224,8 @@ impl Arena {
     }
 
     /// Moves up to `most` waiters whose key is `key` from one list to the end of another of the same
-    /// section, in order, without waking anybody. Their key is `to_key` from then on. Returns how many.
+    /// section, in order, without waking anybody. Their key is `to_key` from then on. A thread that is awake is only taken out:
+    /// it sees that, since it sleeps by [`Arena::sleep_listed`]. Returns how many.
     ///
     /// # Errors
     /// `Corrupt`.
@@ -235,7 +247,13 @@ impl Arena {
             if self.map.word(at + KEY)?.load(Relaxed) == key
                 && self.owner(at)?.is_some_and(|owner| !self.is_dead(owner))
             {
-                self.relink(&guard, from.at, to.at, at, to_key)?;
+                let thread = self.map.flag(at + SLEEPER)?.load(Relaxed) == 0;
+                // SYNC: Relaxed: it falls asleep in this section only.
+                if thread && self.map.flag(at + STATE)?.load(Relaxed) == WAITING {
+                    self.unlink(&guard, from.at, at)?;
+                } else {
+                    self.relink(&guard, from.at, to.at, at, to_key)?;
+                }
                 moved += 1;
             }
             at = next;
@@ -406,13 +424,13 @@ impl Arena {
         // SYNC: the swap comes before the look, so a wake after it is a new one.
         let was = state.swap(WAITING, SeqCst);
         // Also one that has been hinted since it was chosen: who sees a name there leaves everything to it.
-        if was != WAITING {
+        if was_called(was) {
             let list = self.link(record.0 + LIST)?;
             if list != 0 {
                 handshake::looks(self.map.word(list + WOKEN)?, record.0);
             }
         }
-        Ok(was != WAITING)
+        Ok(was_called(was))
     }
 
     /// True when a record asks its owner to look.
@@ -420,7 +438,7 @@ impl Arena {
     /// # Errors
     /// `Corrupt`.
     pub fn is_called(&self, record: Record) -> Result<bool> {
-        Ok(self.map.flag(record.0 + STATE)?.load(Acquire) != WAITING)
+        Ok(was_called(self.map.flag(record.0 + STATE)?.load(Acquire)))
     }
 
     /// True when somebody may be waiting in the list. Call after the change has been published.
@@ -568,7 +586,10 @@ impl Arena {
                     break;
                 }
                 if let Some(owner) = self.owner(at)? {
-                    let _ = self.map.flag(at + STATE)?.cas(WAITING, HINTED);
+                    let state = self.map.flag(at + STATE)?;
+                    if state.cas(WAITING, HINTED).is_err() {
+                        let _ = state.cas(ASLEEP, HINTED);
+                    }
                     let thread = self.map.flag(at + SLEEPER)?.load(Relaxed) == 0;
                     calls.push(if thread {
                         Call::Thread(at)
@@ -581,7 +602,7 @@ impl Arena {
             guard.unlock();
             for call in calls {
                 match call {
-                    Call::Thread(_) => self.notify(call)?,
+                    Call::Awake | Call::Thread(_) => self.notify(call)?,
                     Call::Isolate(owner) => {
                         // Whether it is parked does not tell whether its bell was rung.
                         self.ring(owner)?;
@@ -692,22 +713,25 @@ impl Arena {
         Ok(handshake::disturb(dirty, self.map.flag(slot + member::PARKED)?))
     }
 
-    /// Marks a record; what is left is to wake its owner, outside the section.
+    /// Marks a record; what is left is to wake its owner, outside the section, unless it is a thread that has not gone to sleep.
     fn call(&self, record: Offset, how: u32) -> Result<Call> {
         let owner = self
             .owner(record)?
             .ok_or(Error::Corrupt("a record without an owner is in a list"))?;
-        // SYNC: SeqCst: read by the owner after its futex or its doorbell.
-        self.map.flag(record + STATE)?.swap(how, SeqCst);
-        if self.map.flag(record + SLEEPER)?.load(Relaxed) == 0 {
-            Ok(Call::Thread(record))
+        // SYNC: SeqCst: read by the owner after its futex or its doorbell, and pairs with the CAS in `falls_asleep`.
+        let was = self.map.flag(record + STATE)?.swap(how, SeqCst);
+        Ok(if self.map.flag(record + SLEEPER)?.load(Relaxed) == 1 {
+            Call::Isolate(owner)
+        } else if was == WAITING {
+            Call::Awake
         } else {
-            Ok(Call::Isolate(owner))
-        }
+            Call::Thread(record)
+        })
     }
 
     fn notify(&self, call: Call) -> Result<()> {
         match call {
+            Call::Awake => Ok(()),
             Call::Thread(record) => {
                 self.map.flag(record + STATE)?.wake();
                 Ok(())
@@ -782,13 +806,37 @@ impl Arena {
         Ok(dirty.load(Relaxed) == 1 && dirty.swap(0, SeqCst) == 1)
     }
 
+    /// Says that a thread is about to sleep on a record. False when it has been called: it must look first.
+    pub(crate) fn falls_asleep(&self, record: Record) -> Result<bool> {
+        // SYNC: pairs with the swap in `call`: of the two, the second sees the first.
+        let state = self.map.flag(record.0 + STATE)?;
+        Ok(matches!(state.cas(WAITING, ASLEEP), Ok(_) | Err(ASLEEP)))
+    }
+
     /// Sleeps on a record until it is called or `deadline` (ns of the monotonic clock) passes. Interrupted and
     /// spurious returns count as "look again".
     ///
     /// # Errors
     /// `Corrupt`.
     pub fn sleep(&self, record: Record, deadline: Option<u64>) -> Result<futex::Wait> {
-        Ok(self.map.flag(record.0 + STATE)?.sleep(WAITING, deadline))
+        if !self.falls_asleep(record)? {
+            return Ok(futex::Wait::Changed);
+        }
+        Ok(self.map.flag(record.0 + STATE)?.sleep(ASLEEP, deadline))
+    }
+
+    /// As [`Arena::sleep`], unless the record has been taken out of its list ([`Arena::move_waiters`]): nobody will call it.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn sleep_listed(&self, me: &Member, record: Record, deadline: Option<u64>) -> Result<futex::Wait> {
+        let section = self.link(record.0 + SECTION)?;
+        let guard = self.enter(me, section)?;
+        if self.link(record.0 + LIST)? == 0 || !self.falls_asleep(record)? {
+            return Ok(futex::Wait::Changed);
+        }
+        drop(guard);
+        Ok(self.map.flag(record.0 + STATE)?.sleep(ASLEEP, deadline))
     }
 
     /// The word that a thread sleeps on.
@@ -842,6 +890,8 @@ impl Arena {
 
 #[derive(Debug, Clone, Copy)]
 enum Call {
+    /// A thread that looks before it sleeps.
+    Awake,
     Thread(Offset),
     Isolate(Name),
 }

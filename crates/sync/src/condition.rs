@@ -3,7 +3,8 @@
 //! The waiters lie in the *lock's* second list, with the condition's handle as key; several conditions of
 //! one lock share it. To notify is to move a record to the end of the lock's first list: one commit of one
 //! section, and nobody is woken. The release of the lock wakes the first, that one's release the next, so
-//! each waiter sleeps once and wakes once, with the lock free, however many are notified.
+//! each waiter sleeps once and wakes once, with the lock free, however many are notified. A thread that has not gone to sleep yet
+//! is only taken out of the list, and comes for the lock like anybody else.
 //!
 //! Word 0 of the header: a block with the lock's handle, which keeps the lock alive.
 //!
@@ -225,7 +226,7 @@ impl Condition {
                 arena.wake_one(me, waiters)?;
             }
         }
-        Ok(list == waiters.at)
+        Ok(list != self.lock.sleepers().at)
     }
 
     /// Once the lock is held again: makes it held as [`Waiting::held`] says, for the same guards.
@@ -254,11 +255,11 @@ impl Condition {
             stop,
         } = patience;
         let outcome = self.sleep(arena, me, &waiting, deadline, slice, stop);
-        if matches!(outcome, Ok(Woken::Notified)) {
-            return outcome;
+        if matches!(outcome, Ok(None)) {
+            return Ok(Woken::Notified);
         }
         let notified = self.cancel(arena, me, &waiting)?;
-        let outcome = outcome?;
+        let outcome = outcome?.unwrap_or(Woken::Notified);
         // A thread that is being ended acquires nothing more; a signal must wait until the lock is held.
         let ending = slice.is_some() && outcome == Woken::Stopped;
         let waited = self.lock.acquire(
@@ -282,6 +283,7 @@ impl Condition {
         })
     }
 
+    /// What has ended the wait, with the lock still to be acquired; `None` when it is held again.
     fn sleep(
         &self,
         arena: &Arena,
@@ -290,25 +292,28 @@ impl Condition {
         deadline: Option<u64>,
         slice: Option<&dyn Fn() -> u64>,
         stop: &mut dyn FnMut() -> bool,
-    ) -> Result<Woken> {
+    ) -> Result<Option<Woken>> {
         let left = deadline.map_or(u64::MAX, |deadline| deadline.saturating_sub(now()));
         if left > 0 && spin::until(arena, me, left, || self.try_end(arena, me, waiting))? {
-            return Ok(Woken::Notified);
+            return Ok(None);
         }
         loop {
             arena.acknowledge(waiting.record)?;
             if self.try_end(arena, me, waiting)? {
-                return Ok(Woken::Notified);
+                return Ok(None);
+            }
+            if arena.list_of(waiting.record)? == 0 {
+                return Ok(Some(Woken::Notified));
             }
             let at = now();
             if deadline.is_some_and(|deadline| at >= deadline) {
-                return Ok(Woken::TimedOut);
+                return Ok(Some(Woken::TimedOut));
             }
             let next = at + slice.map_or(LONGEST_SLEEP, |slice| slice());
             let until = deadline.map_or(next, |deadline| deadline.min(next));
-            let slept = arena.sleep(waiting.record, Some(until))?;
+            let slept = arena.sleep_listed(me, waiting.record, Some(until))?;
             if !matches!(slept, Wait::Woken | Wait::Changed) && stop() {
-                return Ok(Woken::Stopped);
+                return Ok(Some(Woken::Stopped));
             }
         }
     }
