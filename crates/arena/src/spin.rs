@@ -6,6 +6,9 @@
 //! If that answer comes in time the next waits are long as well, until the other side has tried it too: from then on
 //! both are awake, and answers come at once.
 //!
+//! Where those who wait for each other are more than the cores, each look but the first has to wait for a core, which whoever
+//! looks has: there they *give way* to each other between two looks, which takes a third of what it does to sleep and be woken.
+//!
 //! Spinners are counted by a row of named words in the header, one claimed by each: a count would drift
 //! with every spinner that is killed.
 
@@ -25,6 +28,8 @@ const TRIAL: u64 = 250_000;
 const FEWEST_SKIPPED: u32 = 16;
 /// And at most: a trial in vain costs no more than 4 µs a wait.
 const MOST_SKIPPED: u32 = 64;
+/// Threads that share a core by giving way to each other.
+const MOST_A_CORE: u64 = 4;
 /// Long waits after a trial with success: enough for the other side to come to a trial of its own.
 const LONG_WAITS: u32 = 32;
 
@@ -54,10 +59,17 @@ struct Lately {
     long: u32,
 }
 
+const UNTRIED: Lately = Lately {
+    score: 12,
+    skipped: 0,
+    skips: FEWEST_SKIPPED,
+    long: 0,
+};
+
 thread_local! {
-    static LATELY: Cell<Lately> = const {
-        Cell::new(Lately { score: 12, skipped: 0, skips: FEWEST_SKIPPED, long: 0 })
-    };
+    static LATELY: Cell<Lately> = const { Cell::new(UNTRIED) };
+    /// The same of giving way.
+    static GIVEN_WAY: Cell<Lately> = const { Cell::new(UNTRIED) };
 }
 
 impl Lately {
@@ -115,6 +127,47 @@ pub fn is_possible() -> bool {
 #[must_use]
 pub fn is_possible_for(threads: u64) -> bool {
     places() >= threads
+}
+
+/// True where so many threads are few enough to share the cores by giving way to each other.
+#[must_use]
+pub fn is_shared_by(threads: u64) -> bool {
+    places() * MOST_A_CORE >= threads
+}
+
+/// As [`until`], and lets others run between two looks: for what is done by more threads than have a core.
+///
+/// # Errors
+/// What `ready` returns.
+pub fn giving_way(budget: u64, mut ready: impl FnMut() -> Result<bool>) -> Result<bool> {
+    #[cfg(feature = "points")]
+    if crate::points::is_simulated() {
+        return Ok(false);
+    }
+    let mut lately = GIVEN_WAY.get();
+    let longest = lately.budget();
+    GIVEN_WAY.set(lately);
+    let Some(longest) = longest else {
+        return Ok(false);
+    };
+    let begun = clock::now();
+    let longest = budget.min(longest);
+    let (outcome, took) = loop {
+        clock::yield_now();
+        let looked = ready();
+        let took = clock::now().saturating_sub(begun);
+        if !matches!(looked, Ok(false)) || took >= longest {
+            break (looked, took);
+        }
+    };
+    // Somebody with something else to do may have had the core for long.
+    if matches!(outcome, Ok(true)) && took < longest {
+        lately.paid(took);
+    } else {
+        lately.in_vain();
+    }
+    GIVEN_WAY.set(lately);
+    outcome
 }
 
 /// Looks with `ready` for at most `budget` ns. True when it became so.
@@ -198,13 +251,6 @@ fn claim(arena: &Arena, me: &Member) -> Result<Option<u64>> {
 mod tests {
     use super::*;
 
-    const NEW: Lately = Lately {
-        score: 12,
-        skipped: 0,
-        skips: FEWEST_SKIPPED,
-        long: 0,
-    };
-
     /// Waits until the next trial; how many were without.
     fn skipped(lately: &mut Lately) -> u32 {
         (0..)
@@ -216,7 +262,7 @@ mod tests {
 
     #[test]
     fn where_it_never_pays_it_is_tried_ever_more_seldom() {
-        let mut lately = NEW;
+        let mut lately = UNTRIED;
         for _ in 0..12 {
             assert_eq!(lately.budget(), Some(BUDGET));
             lately.in_vain();
@@ -229,7 +275,7 @@ mod tests {
 
     #[test]
     fn after_a_late_answer_it_waits_long_for_the_other_side_to_try_it() {
-        let mut lately = Lately { score: 0, ..NEW };
+        let mut lately = Lately { score: 0, ..UNTRIED };
         skipped(&mut lately);
         lately.paid(TRIAL / 2);
         for _ in 0..LONG_WAITS {
@@ -243,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_prompt_answer_makes_it_pay_again() {
-        let mut lately = Lately { score: 0, ..NEW };
+        let mut lately = Lately { score: 0, ..UNTRIED };
         skipped(&mut lately);
         lately.paid(BUDGET / 2);
         assert_eq!(lately.budget(), Some(BUDGET));

@@ -23,6 +23,7 @@ use polyproc_arena::error::{Error, Result};
 use polyproc_arena::map::Offset;
 use polyproc_arena::object::{self, Handle, Kind};
 use polyproc_arena::primitive::Ordering::{Acquire, Relaxed, Release};
+use polyproc_arena::primitive::now;
 use polyproc_arena::wait::List;
 use polyproc_arena::{Arena, Guard, Member, Name, names, recovery, spin};
 
@@ -369,8 +370,11 @@ impl Barrier {
             stop,
         } = patience;
         let ready = || Ok(self.fate(arena, round)? != Fate::Open);
+        let left = deadline.map_or(u64::MAX, |deadline| deadline.saturating_sub(now()));
         let outcome = if spin::is_possible_for(self.parties.into()) {
             block_on(arena, me, self.waiters(), deadline, slice, ready, stop)?
+        } else if left > 0 && spin::is_shared_by(self.parties.into()) && spin::giving_way(left, ready)? {
+            Outcome::Ready
         } else {
             // Whoever has not arrived yet needs the core.
             sleep_on(arena, me, &[self.waiters()], deadline, slice, ready, stop)?
