@@ -67,9 +67,6 @@ export interface BarrierState {
   broken: boolean
 }
 
-/** Blocks until a round is over, and breaks it after `timeout` ms (negative: never): 1 passed, 2 broken, 3 cut short. */
-export declare function barrierWait(id: number, round: number, timeout: number, interruptible: boolean): number
-
 /** Makes a board that keeps the objects of `handles` alive and carries a note; returns its id. */
 export declare function boardCreate(handles: Array<number>, note: Buffer): number
 
@@ -163,9 +160,6 @@ export declare function conditionCreate(lock?: Array<number> | undefined | null,
 /** The handle of a condition's lock: index and generation. */
 export declare function conditionLock(id: number): Array<number>
 
-/** Notifies up to `most` of those who wait; how many. */
-export declare function conditionNotify(id: number, context: number, most: number): number
-
 /** Opens the condition of a handle; returns its id. */
 export declare function conditionOpen(index: number, generation: number): number
 
@@ -174,12 +168,6 @@ export declare function conditionRestore(id: number, turn: number, context: numb
 
 /** Ends a wait that has been notified, if the lock is free: it is held as before then. False: not yet. */
 export declare function conditionTry(wait: number): boolean
-
-/**
- * Waits, blocking, for at most `timeout` ms (negative: for ever): 0 notified, 1 late, 2 cut short. The lock
- * is held again in any case, unless this thread is being ended.
- */
-export declare function conditionWait(id: number, context: number, timeout: number, interruptible: boolean): number
 
 /** How many wait for a condition, of all processes. */
 export declare function conditionWaiters(id: number): number
@@ -208,9 +196,6 @@ export interface Ended {
   reason?: string
 }
 
-/** Clears an event. */
-export declare function eventClear(id: number): void
-
 /** How often an event has been set: what a wait that begins now remembers. */
 export declare function eventCount(id: number): number
 
@@ -219,9 +204,6 @@ export declare function eventCreate(name?: string | undefined | null): number
 
 /** Opens the event of a handle; returns its id. */
 export declare function eventOpen(index: number, generation: number): number
-
-/** Sets an event. */
-export declare function eventSet(id: number): void
 
 /** Blocks until an event is set: 0; 1 after `timeout` ms (negative: never), 2 cut short. */
 export declare function eventWait(id: number, timeout: number, interruptible: boolean): number

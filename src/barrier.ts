@@ -4,14 +4,14 @@
 
 import { inspect } from 'node:util'
 import { isInterruptible } from './acquirable.js'
-import { BrokenBarrierError, InterruptedError } from './errors.js'
+import { BrokenBarrierError, fromNative, InterruptedError } from './errors.js'
 import { flat } from './handles.js'
 import { kindFirst, needs, read, send } from './message.js'
-import { call, native } from './native.js'
+import { bare, call, native } from './native.js'
 import type { Named } from './queue.js'
 import { nameOf, registerShared, SharedObject, takeOpening } from './shared-object.js'
 import { preload } from './target/index.js'
-import { Line, notYet, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+import { Line, notYet, remainingOf, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 const KIND = 14
 const MOST = 2 ** 16
@@ -27,7 +27,9 @@ export interface BarrierOptions extends Named {
 /** What an arrival found. */
 const How = { Passed: 0, Act: 1, Wait: 2, Later: 3, Broken: 4 } as const
 /** What has become of a round. */
-const Fate = { Open: 0, Passed: 1, Broken: 2, Stopped: 3 } as const
+const Fate = { Open: 0, Passed: 1, Broken: 2 } as const
+/** What came of an arrival, where it is no place. */
+const Met = { Broken: -1, Stopped: -2, Later: -3 } as const
 interface Arrival { how: number; round: number; place: number }
 interface ActionMessage { bytes: Buffer; blobs: Uint8Array[]; handles: number[] }
 
@@ -190,25 +192,37 @@ export class Barrier extends SharedObject {
   /** As wait, blocking this thread. @throws {@link InterruptedError} too, which breaks the round. */
   waitSync(options?: SyncWaitOptions): number {
     const timeout = this.#timeoutOf(options)
-    const end = performance.now() + timeout
-    const arrival = waitSync<Arrival>(What.Shared, () => this.id(), () => this.#arriveSoon(), timeout, broken)
-    const { how, round, place } = arrival
-    if (how === How.Act) {
-      let action: () => unknown
-      try {
-        action = this.#openAction()
-      } catch (error) {
-        call(() => native.barrierAbort(this.id(), round))
-        throw error
-      }
-      this.#act(round, action)
-    } else if (how === How.Wait) {
-      const left = timeout === Infinity ? -1 : Math.max(0, end - performance.now())
-      const fate = call(() => native.barrierWait(this.id(), round, left, isInterruptible()))
-      if (fate === Fate.Stopped) throw new InterruptedError('a signal came while this call waited')
-      if (fate !== Fate.Passed) broken()
+    const left = remainingOf(timeout)
+    let met = this.#meet(left)
+    if (met === Met.Later) {
+      met = waitSync<number>(What.Shared, () => this.id(), () => {
+        const again = this.#meet(left)
+        return again === Met.Later ? notYet : again
+      }, left(), broken)
     }
+    if (met >= 0) return met
+    if (met === Met.Broken) broken()
+    if (met === Met.Stopped) throw new InterruptedError('a signal came while this call waited')
+    const [round, place] = [bare.metRound(), bare.metPlace()]
+    let action: () => unknown
+    try {
+      action = this.#openAction()
+    } catch (error) {
+      call(() => native.barrierAbort(this.id(), round))
+      throw error
+    }
+    this.#act(round, action)
     return place
+  }
+
+  /** Arrives, and blocks until the round is over: the place, or one of {@link Met}. */
+  #meet(left: () => number): number {
+    try {
+      const ms = left()
+      return bare.barrierMeet(this.id(), ms === Infinity ? -1 : Math.max(0, ms), isInterruptible())
+    } catch (error) {
+      throw fromNative(error)
+    }
   }
 
   /** Makes it as new: those who wait throw BrokenBarrierError, and the next round can begin. */

@@ -4,10 +4,10 @@
 
 import { inspect } from 'node:util'
 import { isInterruptible, lockId, ownContext, regain, type LockGuard } from './acquirable.js'
-import { InterruptedError } from './errors.js'
+import { fromNative, InterruptedError } from './errors.js'
 import { handleOf, open } from './handles.js'
 import { Lock } from './lock.js'
-import { call, native } from './native.js'
+import { bare, call, native } from './native.js'
 import { describeOwner } from './owners.js'
 import type { Named } from './queue.js'
 import { RLock } from './rlock.js'
@@ -15,6 +15,8 @@ import { nameOf, registerShared, SharedObject, takeOpening } from './shared-obje
 import { Line, notYet, timeoutOf, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 const KIND = 13
+/** No more can wait. */
+const MOST = 2 ** 32 - 1
 
 /** How a condition is made. */
 export interface ConditionOptions extends Named {
@@ -98,7 +100,7 @@ export class Condition extends SharedObject {
     const context = this.#lock[ownContext]()
     if (timeout <= 0) {
       // Nothing is notified, but the lock must be held for it.
-      call(() => native.conditionNotify(id, context, 0))
+      this.#notify(id, context, 0)
       return false
     }
     let wait = 0
@@ -145,10 +147,15 @@ export class Condition extends SharedObject {
     const timeout = timeoutOf(options)
     const context = this.#lock[ownContext]()
     if (timeout <= 0) {
-      call(() => native.conditionNotify(this.id(), context, 0))
+      this.#notify(this.id(), context, 0)
       return false
     }
-    const outcome = call(() => native.conditionWait(this.id(), context, timeout === Infinity ? -1 : timeout, isInterruptible()))
+    let outcome: number
+    try {
+      outcome = bare.conditionWait(this.id(), context, timeout === Infinity ? -1 : timeout, isInterruptible())
+    } catch (error) {
+      throw fromNative(error)
+    }
     if (outcome === 2) throw new InterruptedError('a signal came while this call waited')
     return outcome === 0
   }
@@ -182,12 +189,20 @@ export class Condition extends SharedObject {
    */
   notify(n = 1): void {
     if (!Number.isInteger(n) || n < 0) throw new RangeError(`n must be a whole number from 0, not ${String(n)}`)
-    call(() => native.conditionNotify(this.id(), this.#lock[ownContext](), n))
+    this.#notify(this.id(), this.#lock[ownContext](), n)
+  }
+
+  #notify(id: number, context: number, n: number): void {
+    try {
+      bare.conditionNotify(id, context, Math.min(n, MOST))
+    } catch (error) {
+      throw fromNative(error)
+    }
   }
 
   /** Lets all of those who wait go on. @throws {@link StateError} when the lock is not held. */
   notifyAll(): void {
-    this.notify(2 ** 32)
+    this.notify(MOST)
   }
 
   protected failAll(error: unknown): void {

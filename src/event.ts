@@ -45,12 +45,20 @@ export class Event extends SharedObject {
 
   /** Sets it; those who wait go on. Never waits for them. */
   set(): void {
-    call(() => { native.eventSet(this.id()) })
+    try {
+      bare.eventSet(this.id())
+    } catch (error) {
+      throw fromNative(error)
+    }
   }
 
   /** Clears it: whoever waits from now on waits for the next setting. */
   clear(): void {
-    call(() => { native.eventClear(this.id()) })
+    try {
+      bare.eventClear(this.id())
+    } catch (error) {
+      throw fromNative(error)
+    }
   }
 
   /** Resolves with true once it is set, with false on timeout. @throws `signal.reason` when aborted; {@link ClosedError}. */

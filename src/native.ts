@@ -32,6 +32,9 @@ const [queuePut, queueGet, lockTry, lockGlance, lockReleaseTurn, rlockTry, semap
   raw['semaphoreRelease']!, raw['semaphoreValue']!, raw['eventIsSet']!,
 ]
 const lockLookAfter = raw['lockLookAfter']!
+const [eventSet, eventClear, conditionWait, conditionNotify, barrierMeet] = [
+  raw['eventSet']!, raw['eventClear']!, raw['conditionWait']!, raw['conditionNotify']!, raw['barrierMeet']!,
+]
 const [queuePutMany, queueGetMany, joinableTake, joinableDone] = [raw['queuePutMany']!, raw['queueGetMany']!, raw['joinableTake']!, raw['joinableDone']!]
 const [boardSubmit, boardClaim, boardSettle, boardStop, boardStopAsked, boardLost, boardRelease, boardState, boardSetState] = [
   raw['boardSubmit']!, raw['boardClaim']!, raw['boardSettle']!, raw['boardStop']!, raw['boardStopAsked']!, raw['boardLost']!,
@@ -166,6 +169,47 @@ export const bare = {
     eventIsSet()
     return whole()
   },
+  /** Sets an event, and calls those who wait. */
+  eventSet(id: number): void {
+    cells[0] = id
+    eventSet()
+  },
+  /** Clears an event. */
+  eventClear(id: number): void {
+    cells[0] = id
+    eventClear()
+  },
+  /** Waits, blocking, for at most `timeout` ms (negative: for ever), and holds the lock again: 0 notified, 1 late, 2 cut short. */
+  conditionWait(id: number, context: number, timeout: number, interruptible: boolean): number {
+    cells[0] = id
+    cells[1] = context
+    cells[2] = interruptible ? 1 : 0
+    doubles[4] = timeout
+    conditionWait()
+    return whole()
+  },
+  /** Notifies up to `most`, less than 2^32, of those who wait. */
+  conditionNotify(id: number, context: number, most: number): void {
+    cells[0] = id
+    cells[1] = context
+    cells[2] = most
+    conditionNotify()
+  },
+  /**
+   * Arrives and blocks until the round is over, which is broken after `timeout` ms (negative: never): the place, or -1 broken,
+   * -2 cut short, -3 the round before is not over, -4 the action is to be run, see {@link metRound} and {@link metPlace}.
+   */
+  barrierMeet(id: number, timeout: number, interruptible: boolean): number {
+    cells[0] = id
+    cells[1] = interruptible ? 1 : 0
+    doubles[4] = timeout
+    barrierMeet()
+    return whole()
+  },
+  /** The round of which the action is to be run. */
+  metRound: (): number => cells[0]! >>> 0,
+  /** The place of the one who runs it. */
+  metPlace: (): number => cells[1] as number,
   /** The ticket of a new task that may be begun `attempts` times. */
   boardSubmit(id: number, lane: number, attempts: number): number {
     cells[0] = id

@@ -37,8 +37,14 @@ export function timeoutOf(options: SyncWaitOptions | undefined): number {
 
 /** What is left of a timeout, each time it is asked. */
 export function remaining(options: SyncWaitOptions | undefined): () => number {
-  const all = timeoutOf(options)
-  if (all === Infinity) return () => Infinity
+  return remainingOf(timeoutOf(options))
+}
+
+const forEver = (): number => Infinity
+
+/** What is left of so many ms from now, each time it is asked. */
+export function remainingOf(all: number): () => number {
+  if (all === Infinity) return forEver
   const began = performance.now()
   return () => all - (performance.now() - began)
 }

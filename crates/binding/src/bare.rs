@@ -5,8 +5,10 @@
 //! Measured: through the macros a call takes some 170 ns; bare 10, and 4 more to learn what it was made with, 5 for an
 //! argument, 5 for a result. Through cells all of these take 2 together.
 
+use crate::barrier;
 use crate::batch;
 use crate::board;
+use crate::condition;
 use crate::failure::{Fail, Result, fail, node, state};
 use crate::isolate::Isolate;
 use crate::joinable_queue;
@@ -23,8 +25,8 @@ use std::ptr;
 /// One of the calls.
 type Call = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
 
-/// What crosses: JavaScript writes the numbers and reads the result. No call runs JavaScript, so there is never more than one
-/// under way.
+/// What crosses: JavaScript writes the numbers and reads the result. No call runs JavaScript but the function that does nothing
+/// (`setPulse`), so there is never more than one under way.
 #[repr(C)]
 struct Cells {
     numbers: [Cell<u32>; 4],
@@ -91,12 +93,21 @@ fn run_wide<const N: usize, T: Number>(
     env: sys::napi_env,
     body: impl FnOnce(&Isolate, [u32; N], u64) -> Result<T>,
 ) -> sys::napi_value {
-    let wide = match COMMON.get().cells {
+    run_with_double(env, |isolate, numbers, wide| body(isolate, numbers, wide as u64))
+}
+
+/// The same with a number besides that need not be whole.
+#[inline]
+fn run_with_double<const N: usize, T: Number>(
+    env: sys::napi_env,
+    body: impl FnOnce(&Isolate, [u32; N], f64) -> Result<T>,
+) -> sys::napi_value {
+    let double = match COMMON.get().cells {
         cells if cells.is_null() => 0.0,
         // SAFETY: as in `run`.
         cells => unsafe { &*cells }.wide.get(),
     };
-    run(env, |isolate, numbers| body(isolate, numbers, wide as u64))
+    run(env, |isolate, numbers| body(isolate, numbers, double))
 }
 
 /// Takes an item of a joinable queue that may be given back: as [`joinable_queue::joinable_get`]. Where its slot is stands in the
@@ -239,6 +250,48 @@ unsafe extern "C" fn event_is_set(env: sys::napi_env, _: sys::napi_callback_info
     })
 }
 
+/// Sets an event.
+unsafe extern "C" fn event_set(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [id]| {
+        let set = isolate.event(id)?.set(isolate.arena, &isolate.me);
+        set.map(|()| 0).map_err(fail)
+    })
+}
+
+/// Clears an event.
+unsafe extern "C" fn event_clear(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [id]| {
+        let cleared = isolate.event(id)?.clear(isolate.arena);
+        cleared.map(|()| 0).map_err(fail)
+    })
+}
+
+/// Waits for a condition, blocking: see [`condition::wait`].
+unsafe extern "C" fn condition_wait(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run_with_double(env, |isolate, [id, context, interruptible], timeout| {
+        condition::wait(isolate, id, context, timeout, interruptible > 0)
+    })
+}
+
+/// Notifies some of those who wait for a condition: see [`condition::notify`].
+unsafe extern "C" fn condition_notify(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [id, context, most]| {
+        condition::notify(isolate, id, context, most)
+    })
+}
+
+/// Meets the others at a barrier, blocking: see [`barrier::meet`]. Round and place stand in the first two numbers then.
+unsafe extern "C" fn barrier_meet(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run_with_double(env, |isolate, [id, interruptible], timeout| {
+        let (what, round, place) = barrier::meet(isolate, id, timeout, interruptible > 0)?;
+        // SAFETY: as in `run`.
+        let cells = unsafe { &*COMMON.get().cells };
+        cells.numbers[0].set(round);
+        cells.numbers[1].set(place);
+        Ok(what)
+    })
+}
+
 /// Puts a message into a queue: see [`queue::put`].
 unsafe extern "C" fn queue_put(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
     run(env, |isolate, [id, kind, area, length]| {
@@ -362,6 +415,11 @@ const CALLS: &[(&str, Call)] = &[
     ("semaphoreRelease", semaphore_release),
     ("semaphoreValue", semaphore_value),
     ("eventIsSet", event_is_set),
+    ("eventSet", event_set),
+    ("eventClear", event_clear),
+    ("conditionWait", condition_wait),
+    ("conditionNotify", condition_notify),
+    ("barrierMeet", barrier_meet),
     ("boardSubmit", board_submit),
     ("boardClaim", board_claim),
     ("boardSettle", board_settle),

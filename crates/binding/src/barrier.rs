@@ -1,7 +1,7 @@
 //! Barriers, by the ids that this isolate gave them.
 
 use crate::failure::{Result, fail, state};
-use crate::isolate::isolate;
+use crate::isolate::{Isolate, isolate};
 use crate::received::{self, Received};
 use crate::shared::Shared;
 use crate::waits::{deadline, slice, stop};
@@ -117,6 +117,39 @@ pub struct ArrivalResult {
     pub place: u32,
 }
 
+/// What an arrival came to that is no place.
+mod met {
+    pub const BROKEN: i32 = -1;
+    pub const STOPPED: i32 = -2;
+    /// The round before is not over.
+    pub const LATER: i32 = -3;
+    /// The action is to be run; then `barrierPass`.
+    pub const ACT: i32 = -4;
+}
+
+/// Arrives and blocks until the round is over, which is broken after `timeout` ms (negative: never): what came of it, and
+/// round and place where the action is to be run.
+pub fn meet(isolate: &Isolate, id: u32, timeout: f64, interruptible: bool) -> Result<(i32, u32, u32)> {
+    let (barrier, arena, me) = (isolate.barrier(id)?, isolate.arena, &isolate.me);
+    let (round, place) = match barrier.arrive(arena, me).map_err(fail)? {
+        Arrival::Passed(place) => return Ok((place as i32, 0, 0)),
+        Arrival::Act(round, place) => return Ok((met::ACT, round, place)),
+        Arrival::Later => return Ok((met::LATER, 0, 0)),
+        Arrival::Broken => return Ok((met::BROKEN, 0, 0)),
+        Arrival::Wait(round, place) => (round, place),
+    };
+    let patience = Patience {
+        deadline: deadline(timeout),
+        slice: slice(isolate),
+        stop: &mut stop(isolate, interruptible),
+    };
+    Ok(match barrier.wait(arena, me, round, patience).map_err(fail)? {
+        Some(Fate::Passed) => (place as i32, 0, 0),
+        Some(_) => (met::BROKEN, 0, 0),
+        None => (met::STOPPED, 0, 0),
+    })
+}
+
 /// Takes the next place of the round.
 #[napi]
 pub fn barrier_arrive(env: &Env, id: u32) -> Result<ArrivalResult> {
@@ -156,21 +189,6 @@ pub fn barrier_fate(env: &Env, id: u32, round: u32) -> Result<u8> {
     let isolate = isolate(env)?;
     let fate = isolate.barrier(id)?.fate(isolate.arena, round);
     fate.map(number).map_err(fail)
-}
-
-/// Blocks until a round is over, and breaks it after `timeout` ms (negative: never): 1 passed, 2 broken, 3 cut short.
-#[napi]
-pub fn barrier_wait(env: &Env, id: u32, round: u32, timeout: f64, interruptible: bool) -> Result<u8> {
-    let isolate = isolate(env)?;
-    let patience = Patience {
-        deadline: deadline(timeout),
-        slice: slice(&isolate),
-        stop: &mut stop(&isolate, interruptible),
-    };
-    let fate = isolate
-        .barrier(id)?
-        .wait(isolate.arena, &isolate.me, round, patience);
-    Ok(fate.map_err(fail)?.map_or(3, number))
 }
 
 /// Breaks a round, negative: whichever is open; what has become of it, as `barrierFate`.

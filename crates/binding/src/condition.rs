@@ -53,14 +53,12 @@ pub fn condition_lock(env: &Env, id: u32) -> Result<Vec<u32>> {
 
 /// Waits, blocking, for at most `timeout` ms (negative: for ever): 0 notified, 1 late, 2 cut short. The lock
 /// is held again in any case, unless this thread is being ended.
-#[napi]
-pub fn condition_wait(env: &Env, id: u32, context: u32, timeout: f64, interruptible: bool) -> Result<u8> {
-    let isolate = isolate(env)?;
+pub fn wait(isolate: &Isolate, id: u32, context: u32, timeout: f64, interruptible: bool) -> Result<i32> {
     let condition = isolate.condition(id)?;
     let patience = Patience {
         deadline: deadline(timeout),
-        slice: slice(&isolate),
-        stop: &mut stop(&isolate, interruptible),
+        slice: slice(isolate),
+        stop: &mut stop(isolate, interruptible),
     };
     let woken = condition.wait(isolate.arena, &isolate.me, context, patience);
     Ok(match woken.map_err(fail)? {
@@ -156,13 +154,11 @@ pub fn condition_restore(env: &Env, id: u32, turn: u32, context: u32, depth: u32
         .map_err(fail)
 }
 
-/// Notifies up to `most` of those who wait; how many.
-#[napi]
-pub fn condition_notify(env: &Env, id: u32, context: u32, most: f64) -> Result<f64> {
-    let isolate = isolate(env)?;
+/// Notifies up to `most` of those who wait.
+pub fn notify(isolate: &Isolate, id: u32, context: u32, most: u32) -> Result<i32> {
     let (arena, me) = (isolate.arena, &isolate.me);
-    let notified = isolate.condition(id)?.notify(arena, me, context, most as u64);
-    Ok(notified.map_err(fail)? as f64)
+    let notified = isolate.condition(id)?.notify(arena, me, context, most.into());
+    notified.map(|_| 0).map_err(fail)
 }
 
 /// How many wait for a condition, of all processes.

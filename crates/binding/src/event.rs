@@ -31,20 +31,6 @@ pub fn event_open(env: &Env, index: u32, generation: u32) -> Result<u32> {
     Ok(isolate.share(Shared::Event(event)))
 }
 
-/// Sets an event.
-#[napi]
-pub fn event_set(env: &Env, id: u32) -> Result<()> {
-    let isolate = isolate(env)?;
-    isolate.event(id)?.set(isolate.arena, &isolate.me).map_err(fail)
-}
-
-/// Clears an event.
-#[napi]
-pub fn event_clear(env: &Env, id: u32) -> Result<()> {
-    let isolate = isolate(env)?;
-    isolate.event(id)?.clear(isolate.arena).map_err(fail)
-}
-
 /// How often an event has been set: what a wait that begins now remembers.
 #[napi]
 pub fn event_count(env: &Env, id: u32) -> Result<f64> {
