@@ -273,6 +273,22 @@ test.serial('the lock of a terminated worker thread is free, ownerDied', async t
   guard.release()
 })
 
+test.serial('what the dead held is not locked, cannot be released, and tells the next that its owner died', async t => {
+  using lock = new Lock()
+  using says = new Queue<string>()
+  using gate = new Queue<string>()
+  const child = holder(lock, says, gate)
+  await says.get(soon)
+  process.kill(child.pid!, 'SIGKILL')
+  // Its main thread may be gone before the one that the kernel marks. This thread's event loop has not heard of either.
+  for (const late = endOf(child.pid!) + 10_000; lock.locked && performance.now() < late;);
+  t.throws(() => { lock.release() }, { instanceOf: StateError })
+  t.false(lock.locked)
+  using guard = lock.acquireSync()
+  t.true(guard.ownerDied)
+  t.true(await child.join(soon))
+})
+
 test.serial('a waiter that is killed holds nobody up', async t => {
   using lock = new Lock()
   using says = new Queue<string>()

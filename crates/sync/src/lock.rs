@@ -32,6 +32,7 @@ use polyproc_arena::map::Offset;
 use polyproc_arena::object::{self, Handle, Kind, Phase};
 use polyproc_arena::primitive::Ordering::Relaxed;
 use polyproc_arena::primitive::{Word, last_tick};
+use polyproc_arena::section::Liveness;
 use polyproc_arena::wait::List;
 use polyproc_arena::{Arena, Member, Name, member, names, spin};
 use polyproc_sys::clock;
@@ -312,14 +313,15 @@ impl Lock {
         self.let_go(arena, me, seen)
     }
 
-    /// Releases it, whoever holds it. False when nobody does.
+    /// Releases it, whoever holds it. False when nobody who is alive does.
     ///
     /// # Errors
     /// `Corrupt`.
     #[inline]
     pub fn release(&self, arena: &Arena, me: &Member) -> Result<bool> {
         let seen = self.word(arena).look()?;
-        if seen.owner.is_none() || seen.handed {
+        // What the dead held is nobody's, and the next to acquire it is to be told.
+        if seen.handed || seen.owner.is_none_or(|owner| arena.is_dead(owner)) {
             return Ok(false);
         }
         self.let_go(arena, me, seen)
@@ -408,7 +410,6 @@ impl Lock {
     /// # Errors
     /// `Corrupt`.
     pub fn is_locked(&self, arena: &Arena) -> Result<bool> {
-        use polyproc_arena::section::Liveness;
         let state = self.state(arena)?;
         Ok(state.owner.is_some_and(|owner| !arena.is_dead(owner)))
     }
