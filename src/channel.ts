@@ -7,9 +7,9 @@ import { putBatch, waitingBatch, type WaitingBatch } from './batch.js'
 import { encode, encodeBatch } from './codec/index.js'
 import { fromNative, OutOfMemoryError } from './errors.js'
 import { ended, nothing, Put, putInto, putNumber, send, take, Waiting } from './message.js'
-import { call, native } from './native.js'
+import { bare, call, native } from './native.js'
 import { extensionsOf } from './shipping.js'
-import { isLong, isTurnOver, Line, notYet, remaining, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+import { isLong, isThereSoon, isTurnOver, Line, notYet, remaining, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** What a user of the channel says when something cannot be done; each throws. */
 export interface Refusals {
@@ -39,6 +39,7 @@ export class Channel<S, R> {
   readonly #getters: Line
   readonly #putters: Line
   readonly #by: Taking
+  readonly #glance = (): boolean => bare.queueGlance(this.#id()) === 1
 
   /**
    * `id` names the queue to the native part and throws once it is closed; `root` is what errors call a message; `by` is how a
@@ -223,7 +224,8 @@ export class Channel<S, R> {
   take<T>(by: Taking, options?: WaitOptions): Promise<T> {
     if (options === undefined && !this.#getters.isBusy) {
       try {
-        const item = this.#take(by, true) as T | typeof notYet
+        let item = this.#take(by, true) as T | typeof notYet
+        if (item === notYet && isThereSoon(this.#glance)) item = this.#take(by, true) as T | typeof notYet
         if (item !== notYet) return this.#getters.give(item)
       } catch (error) {
         return Promise.reject(error)
@@ -233,7 +235,10 @@ export class Channel<S, R> {
   }
 
   #takeLater<T>(by: Taking, options: WaitOptions | undefined): Promise<T> {
-    return this.#getters.wait(() => this.#take(by, true) as T | typeof notYet, options, () => this.#refuse.empty())
+    const attempt = (): T | typeof notYet => this.#take(by, true) as T | typeof notYet
+    const late = (): T => this.#refuse.empty()
+    // Without options it has been tried.
+    return options === undefined ? this.#getters.stand(attempt, Infinity, undefined, late) : this.#getters.wait(attempt, options, late)
   }
 
   /** As getSync, with another way of taking. */

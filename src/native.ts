@@ -35,6 +35,7 @@ const lockLookAfter = raw['lockLookAfter']!
 const [eventSet, eventClear, conditionWait, conditionNotify, barrierMeet] = [
   raw['eventSet']!, raw['eventClear']!, raw['conditionWait']!, raw['conditionNotify']!, raw['barrierMeet']!,
 ]
+const queueGlance = raw['queueGlance']!
 const [queuePutMany, queueGetMany, joinableTake, joinableDone] = [raw['queuePutMany']!, raw['queueGetMany']!, raw['joinableTake']!, raw['joinableDone']!]
 const [boardSubmit, boardClaim, boardSettle, boardStop, boardStopAsked, boardLost, boardRelease, boardState, boardSetState] = [
   raw['boardSubmit']!, raw['boardClaim']!, raw['boardSettle']!, raw['boardStop']!, raw['boardStopAsked']!, raw['boardLost']!,
@@ -70,6 +71,12 @@ export const bare = {
     cells[1] = area
     queueGet()
     return doubles[3] as number
+  },
+  /** 1 when there is something to get within some microseconds; 0 when not, at once where such a look has not paid lately. */
+  queueGlance(id: number): number {
+    cells[0] = id
+    queueGlance()
+    return whole()
   },
   /**
    * Puts the messages that stand in a sending area from `start` to `end`, each behind its length and kind: how many there was room

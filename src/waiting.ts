@@ -193,7 +193,7 @@ export function isTurnOver(): boolean {
     isOver = false
     turnBegan = lookedAt = performance.now()
     untilLook = stride
-    setImmediate(endTurn)
+    setImmediate(endTurn).unref()
     return false
   }
   if (isOver) return true
@@ -209,6 +209,19 @@ export function isTurnOver(): boolean {
 
 function endTurn(): void {
   inTurn = false
+  lookedInVain = false
+}
+
+let lookedInVain = false
+
+/**
+ * Looks a little longer for what is not there yet, by `glance`, which spins for some microseconds: who answers at once spares both
+ * sides the way through the event loop. Not again in a turn in which it was in vain.
+ */
+export function isThereSoon(glance: () => boolean): boolean {
+  if (lookedInVain || isTurnOver()) return false
+  lookedInVain = !glance()
+  return !lookedInVain
 }
 
 /** Says that the operation at hand takes long by itself: the clock is looked at after it. */

@@ -222,6 +222,15 @@ pub fn until(
     outcome
 }
 
+/// As [`until`], but only where it has paid lately, and never for a trial: for those who have something else to do before they
+/// sleep, and can spin then.
+///
+/// # Errors
+/// What `ready` returns.
+pub fn glance(arena: &Arena, me: &Member, ready: impl FnMut() -> Result<bool>) -> Result<bool> {
+    Ok(LATELY.get().score > 0 && until(arena, me, BUDGET, ready)?)
+}
+
 /// True when somebody spins.
 ///
 /// # Errors

@@ -304,6 +304,11 @@ unsafe extern "C" fn queue_get(env: sys::napi_env, _: sys::napi_callback_info) -
     run(env, |isolate, [id, area]| queue::get(isolate, id, area))
 }
 
+/// Looks for a message for a moment: see [`queue::glance`].
+unsafe extern "C" fn queue_glance(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [id]| queue::glance(isolate, id))
+}
+
 /// Puts several messages into a queue: see [`batch::put_area`].
 unsafe extern "C" fn queue_put_many(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
     run(env, |isolate, [id, area, start, end]| {
@@ -401,6 +406,7 @@ unsafe extern "C" fn nothing(_: sys::napi_env, _: sys::napi_callback_info) -> sy
 const CALLS: &[(&str, Call)] = &[
     ("queuePut", queue_put),
     ("queueGet", queue_get),
+    ("queueGlance", queue_glance),
     ("queuePutMany", queue_put_many),
     ("queueGetMany", queue_get_many),
     ("joinableTake", joinable_take),
