@@ -158,5 +158,6 @@ export function readOutcomeTail(view: DataView, end: number, to: OutcomeTail): v
 }
 
 /** Milliseconds of the machine's monotonic clock, which all processes share; `performance.now()` counts from the start of each. */
-const offset = Number(process.hrtime.bigint()) / 1e6 - performance.now()
-export const clock = (): number => performance.now() + offset
+export const clock = (): number => performance.now() + (offset ??= Number(process.hrtime.bigint()) / 1e6 - performance.now())
+/** Found when it is first asked for: what loads `performance` is a tenth of what a child needs beyond Node itself. */
+let offset: number | undefined
