@@ -36,6 +36,16 @@ for (const kind of ['cluster', 'fork']) {
   })
 }
 
+test.serial('who comes after the founder has ended finds the family by its environment', async t => {
+  const program = new Program('late.mjs', ['founder'], { limit: 15_000 })
+  t.teardown(() => { program.killAll() })
+  await program.said('ready')
+  process.kill(program.pid, 'SIGKILL')
+  await program.ended
+  t.true(await until(() => program.out.includes('got '), 10_000), program.err)
+  t.deepEqual([program.out, program.err], ['ready\ngot what came late\n', ''])
+})
+
 test.serial('two unrelated programs with the same POLYPROC_ARENA share, with another they do not', async t => {
   const name = `test-${process.pid}`
   const options = { env: { POLYPROC_ARENA: name } }
