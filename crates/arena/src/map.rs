@@ -104,6 +104,18 @@ mod real {
             })
         }
 
+        /// Copies many `bytes` to `offset`, around the caches where that is faster.
+        ///
+        /// # Errors
+        /// `Corrupt` when they do not fit inside the arena.
+        #[cfg_attr(feature = "points", track_caller)]
+        pub fn stream_in(&self, offset: Offset, bytes: &[u8]) -> Result<()> {
+            self.store(offset, bytes, |place| {
+                // SAFETY: as in `copy_in`.
+                unsafe { polyproc_sys::memory::copy_past(place, bytes) };
+            })
+        }
+
         /// Copies `bytes` to `offset` by way of the descriptor that is mapped here: for pages that were never touched.
         ///
         /// # Errors

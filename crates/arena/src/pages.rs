@@ -7,6 +7,8 @@
 //! - pages that others have used before are entered into the page table in one call, then copied to;
 //! - pages that are entered are copied to.
 //!
+//! Copies are made around the caches where there are many bytes ([`polyproc_sys::memory::copy_past`]).
+//!
 //! All of this is knowledge of one process about itself, and a mistake costs time only: pages that were given back and
 //! committed again by somebody else are taken for entered, and enter one by one.
 
@@ -108,7 +110,7 @@ impl Arena {
             }
             Way::Copy => {}
         }
-        self.map.copy_in(at, bytes)
+        self.map.stream_in(at, bytes)
     }
 }
 

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::fs::MetadataExt;
+use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
 const MIB: u64 = 1 << 20;
@@ -66,6 +67,28 @@ fn reads_and_writes_without_a_mapping() {
         ErrorKind::UnexpectedEof
     );
     assert!(page.memfd.write_at(4096, &bytes).is_err());
+}
+
+#[test]
+fn copies_any_number_of_bytes_to_any_place() {
+    const MANY: usize = (8 << 20) + 77;
+    let bytes: Vec<u8> = (0..MANY + 3).map(|k| (k * 31 + k / 251) as u8).collect();
+    for (skipped, from, len) in [
+        (0, 0, 0),
+        (1, 0, 100),
+        (0, 0, 8 << 20),
+        (1, 2, 8 << 20),
+        (15, 3, MANY),
+        (16, 0, MANY),
+    ] {
+        let mut target = vec![0xee; skipped + len + 1];
+        let at = NonNull::from(&mut target[skipped..]).cast();
+        // SAFETY: so many bytes are there, and they are others.
+        unsafe { memory::copy_past(at, &bytes[from..from + len]) };
+        assert!(target[..skipped].iter().all(|byte| *byte == 0xee));
+        assert_eq!(&target[skipped..skipped + len], &bytes[from..from + len]);
+        assert_eq!(target[skipped + len], 0xee);
+    }
 }
 
 #[test]
