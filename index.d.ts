@@ -361,17 +361,17 @@ export interface LostItems {
 /** `n` zeroed bytes of shared memory. */
 export declare function memoryAllocate(bytes: number): Piece
 
-/**
- * Takes a buffer of shared memory away from JavaScript: its length is 0 from here on. The memory is let go of when the
- * engine says that the buffer is gone, in the next turn of the event loop.
- */
-export declare function memoryDetach(buffer: ArrayBuffer): void
-
 /** The piece of memory of a handle, held once more. */
 export declare function memoryOpen(index: number, generation: number): Piece
 
 /** Lets go at once of a piece whose number is given (the last element of its `handle`), and takes it away from JavaScript. */
 export declare function memoryRelease(buffer: ArrayBuffer, number: number): void
+
+/**
+ * Takes a received buffer away from JavaScript, its length is 0 from here on, and lets go at once of what it lies in. Its
+ * number is 0 where it is a copy.
+ */
+export declare function memoryReturn(buffer: ArrayBuffer, number: number): void
 
 /** Figures of the shared memory. */
 export interface MemoryUsage {
@@ -516,6 +516,8 @@ export interface Received {
   bytes: ArrayBuffer
   /** Its large buffers, which lie in shared memory. */
   blobs: Array<ArrayBuffer>
+  /** The number of each buffer, for letting go of it before the engine does; none where they are copies. */
+  numbers: Array<number>
   /** Its handles: index and generation each. Open them, then `release` the message. */
   handles: Array<number>
   /** For `release`. */

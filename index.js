@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { bareCalls, barrierAbort, barrierAction, barrierArrive, barrierCreate, barrierFate, barrierOpen, barrierPass, barrierReset, barrierState, boardCreate, boardEnter, boardEpoch, boardGiveUp, boardHandles, boardInbox, boardIsBroken, boardLane, boardLeave, boardLosses, boardNote, boardOpen, boardProcess, boardResults, boardRunner, boardWait, boardWorkers, checkFamily, conditionBegin, conditionCancel, conditionCreate, conditionLock, conditionOpen, conditionRestore, conditionTry, conditionWaiters, configureFamily, cpuCount, deliveryDone, deliveryRefuse, deliveryRetry, eventCount, eventCreate, eventOpen, eventWait, eventWasSet, familyMemory, familyNonce, findFamily, isMainThread, joinableCreate, joinableGet, joinAs, keepCode, keeperClose, keeperExpect, keeperKill, keeperOpen, keeperStart, keeperWorkers, lockCreate, lockLocked, lockOpen, lockRelease, lockState, lockWait, lockWords, memoryAllocate, memoryDetach, memoryOpen, memoryRelease, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueCrowded, queueDrain, queueHandle, queueJoined, queueJoinSync, queueLost, queueMaxSize, queueName, queueOpen, queuePutBytes, queuePutLarge, queuePutMany, queueReadable, queueShutDown, queueSize, queueTail, receive, release, rlockRelease, rlockWait, scratch, semaphoreCreate, semaphoreOpen, semaphoreOptions, semaphoreWait, setPulse, setWorker, sharedClose, sharedHandle, sharedName, sharedWaiters, signalName, signalNumber, taken, threadsEnd, version, waitAgain, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
+const { bareCalls, barrierAbort, barrierAction, barrierArrive, barrierCreate, barrierFate, barrierOpen, barrierPass, barrierReset, barrierState, boardCreate, boardEnter, boardEpoch, boardGiveUp, boardHandles, boardInbox, boardIsBroken, boardLane, boardLeave, boardLosses, boardNote, boardOpen, boardProcess, boardResults, boardRunner, boardWait, boardWorkers, checkFamily, conditionBegin, conditionCancel, conditionCreate, conditionLock, conditionOpen, conditionRestore, conditionTry, conditionWaiters, configureFamily, cpuCount, deliveryDone, deliveryRefuse, deliveryRetry, eventCount, eventCreate, eventOpen, eventWait, eventWasSet, familyMemory, familyNonce, findFamily, isMainThread, joinableCreate, joinableGet, joinAs, keepCode, keeperClose, keeperExpect, keeperKill, keeperOpen, keeperStart, keeperWorkers, lockCreate, lockLocked, lockOpen, lockRelease, lockState, lockWait, lockWords, memoryAllocate, memoryOpen, memoryRelease, memoryReturn, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueCrowded, queueDrain, queueHandle, queueJoined, queueJoinSync, queueLost, queueMaxSize, queueName, queueOpen, queuePutBytes, queuePutLarge, queuePutMany, queueReadable, queueShutDown, queueSize, queueTail, receive, release, rlockRelease, rlockWait, scratch, semaphoreCreate, semaphoreOpen, semaphoreOptions, semaphoreWait, setPulse, setWorker, sharedClose, sharedHandle, sharedName, sharedWaiters, signalName, signalNumber, taken, threadsEnd, version, waitAgain, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
 export { bareCalls }
 export { barrierAbort }
 export { barrierAction }
@@ -842,9 +842,9 @@ export { lockState }
 export { lockWait }
 export { lockWords }
 export { memoryAllocate }
-export { memoryDetach }
 export { memoryOpen }
 export { memoryRelease }
+export { memoryReturn }
 export { objectKind }
 export { onCall }
 export { pipeClose }

@@ -107,7 +107,7 @@ test('two views of one piece stay two views of one piece', async t => {
   t.is(view[0], 200)
 })
 
-test('free is harmless for other arrays, and twice; a large one that was received goes back at once', async t => {
+test('free is harmless for other arrays, and twice; a large one that was received goes back', async t => {
   const own = new Uint8Array([1, 2, 3])
   free(own)
   t.deepEqual([...own], [1, 2, 3])
@@ -123,6 +123,23 @@ test('free is harmless for other arrays, and twice; a large one that was receive
   t.is(got.length, 0)
   while (memoryUsage().usedBytes > before + (1 << 20)) await sleep(5)
   t.throws(() => { free('x' as unknown as Uint8Array) }, { instanceOf: TypeError })
+})
+
+// Before the others, which use shared memory at the same time.
+test.serial('a block with several buffers goes back with the last of them, without a turn of the event loop', t => {
+  using queue = new Queue<Uint8Array[]>()
+  const size = 4 << 20
+  const parts = [new Uint8Array(size).fill(1), new Uint8Array(size).fill(2)]
+  const before = memoryUsage().usedBytes
+  for (let k = 0; k < 20; k += 1) {
+    queue.putSync(parts)
+    const [first, second] = queue.getSync() as [Uint8Array, Uint8Array]
+    free(first)
+    t.deepEqual([first.length, second.length, second[size - 1]], [0, size, 2])
+    t.true(memoryUsage().usedBytes >= before + 2 * size)
+    free(second)
+    t.true(memoryUsage().usedBytes <= before + (1 << 20))
+  }
 })
 
 test('a receiver that is killed leaves nothing of what it had; a message that nobody takes goes with its queue', async t => {

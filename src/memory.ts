@@ -11,8 +11,8 @@ type Piece = readonly [index: number, generation: number, number: number]
 
 /** Pieces that this thread may hand over, by their buffers. */
 const pieces = new WeakMap<ArrayBuffer, Piece>()
-/** Buffers of received messages, which lie in the block of the message. */
-const received = new WeakSet<ArrayBuffer>()
+/** Buffers of received messages, which lie in the block of the message, and their numbers in this thread; 0: a copy. */
+const received = new WeakMap<ArrayBuffer, number>()
 
 function show({ buffer, handle }: { buffer: ArrayBuffer; handle: number[] }): ArrayBuffer {
   pieces.set(buffer, handle as unknown as Piece)
@@ -49,8 +49,14 @@ export function allocate(n: number): Uint8Array<ArrayBuffer> {
 export function free(bytes: Uint8Array): void {
   if (!(bytes instanceof Uint8Array)) throw new TypeError('free takes a Uint8Array')
   const buffer = bytes.buffer as ArrayBuffer
-  if (pieces.has(buffer)) surrender([buffer])
-  else if (received.delete(buffer)) call(() => { native.memoryDetach(buffer) })
+  if (pieces.has(buffer)) {
+    surrender([buffer])
+    return
+  }
+  const number = received.get(buffer)
+  if (number === undefined) return
+  received.delete(buffer)
+  call(() => { native.memoryReturn(buffer, number) })
 }
 
 /** Lets go of pieces that are on their way to somebody else. */
@@ -63,9 +69,9 @@ export function surrender(buffers: readonly ArrayBuffer[]): void {
   }
 }
 
-/** Remembers that these buffers lie in shared memory. */
-export function noteReceived(buffers: readonly ArrayBuffer[]): void {
-  for (const buffer of buffers) received.add(buffer)
+/** Remembers that these buffers were received, and their numbers. */
+export function noteReceived(buffers: readonly ArrayBuffer[], numbers: readonly number[]): void {
+  for (const [k, buffer] of buffers.entries()) received.set(buffer, numbers[k] ?? 0)
 }
 
 /** Index and generation of the piece that a buffer shows; undefined for any other buffer. */

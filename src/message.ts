@@ -145,7 +145,7 @@ export function readLarge(received: Received, patient: boolean): unknown {
 }
 
 /** What the native part gives of a large message. */
-export interface Received { kind: number; bytes: ArrayBuffer; blobs: ArrayBuffer[]; handles: number[]; token: number }
+export interface Received { kind: number; bytes: ArrayBuffer; blobs: ArrayBuffer[]; numbers: number[]; handles: number[]; token: number }
 
 /** A message whose first byte is its kind, for want of another place to say it. */
 export function kindFirst(received: Received): Received {
@@ -153,11 +153,11 @@ export function kindFirst(received: Received): Received {
 }
 
 /** The value of a large message. */
-export function read({ kind, bytes, blobs, handles, token }: Received): unknown {
+export function read({ kind, bytes, blobs, numbers, handles, token }: Received): unknown {
   const mine = depth
   depth = mine + 1
   try {
-    noteReceived(blobs)
+    noteReceived(blobs, numbers)
     return decode(kind, Buffer.from(bytes), 0, bytes.byteLength, pairs(handles), blobs, extensionsOf())
   } finally {
     depth = mine

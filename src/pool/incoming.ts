@@ -23,6 +23,7 @@ export class Incoming {
   #kind = 0
   #handles: readonly number[] = none
   #blobs: ArrayBuffer[] = none as unknown as ArrayBuffer[]
+  #numbers: readonly number[] = none
   #token = -1
   readonly #roomView: DataView
   /** The message and what stands behind its value. */
@@ -58,6 +59,7 @@ export class Incoming {
     this.end = this.bytes.length
     this.#handles = received.handles
     this.#blobs = received.blobs
+    this.#numbers = received.numbers
     this.#token = received.token
     return true
   }
@@ -71,26 +73,26 @@ export class Incoming {
     const loading = modules.length === 0 ? undefined : preload(modules)
     if (loading !== undefined) return this.#later(loading, end)
     try {
-      return this.#decode(this.#kind, this.bytes, end, this.#handles, this.#blobs)
+      return this.#decode(this.#kind, this.bytes, end, this.#handles, this.#blobs, this.#numbers)
     } finally {
       this.release()
     }
   }
 
-  #decode(kind: number, bytes: Buffer, end: number, handles: readonly number[], blobs: ArrayBuffer[]): unknown {
-    if (blobs.length > 0) noteReceived(blobs)
+  #decode(kind: number, bytes: Buffer, end: number, handles: readonly number[], blobs: ArrayBuffer[], numbers: readonly number[]): unknown {
+    if (blobs.length > 0) noteReceived(blobs, numbers)
     // A bare value has no parts that need to be known.
     return decode(kind, bytes, 0, end, handles.length === 0 ? none : pairs(handles), blobs, kind < Kind.Graph ? undefined : extensionsOf())
   }
 
   async #later(loading: Promise<void>, end: number): Promise<unknown> {
-    const [kind, handles, blobs, token] = [this.#kind, this.#handles, this.#blobs, this.#token]
+    const [kind, handles, blobs, numbers, token] = [this.#kind, this.#handles, this.#blobs, this.#numbers, this.#token]
     const bytes = token < 0 ? Buffer.from(this.bytes.subarray(0, end)) : this.bytes
     this.#token = -1
     this.release()
     try {
       await loading
-      return this.#decode(kind, bytes, end, handles, blobs)
+      return this.#decode(kind, bytes, end, handles, blobs, numbers)
     } finally {
       if (token >= 0) native.release(token)
     }
@@ -102,6 +104,7 @@ export class Incoming {
     this.bytes = this.#room
     this.view = this.#roomView
     this.#handles = none
+    this.#numbers = none
     this.#blobs = none as unknown as ArrayBuffer[]
     const token = this.#token
     this.#token = -1

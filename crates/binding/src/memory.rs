@@ -2,6 +2,7 @@
 
 use crate::failure::{Result, fail, node, state};
 use crate::isolate::{Isolate, existing, isolate};
+use crate::received;
 use napi::Env;
 use napi::bindgen_prelude::*;
 use napi::sys;
@@ -47,10 +48,16 @@ pub fn memory_open<'a>(env: &Env, index: u32, generation: u32) -> Result<Piece<'
     show(env, &isolate, memory)
 }
 
-/// Takes a buffer of shared memory away from JavaScript: its length is 0 from here on. The memory is let go of when the
-/// engine says that the buffer is gone, in the next turn of the event loop.
+/// Takes a received buffer away from JavaScript, its length is 0 from here on, and lets go at once of what it lies in. Its
+/// number is 0 where it is a copy.
 #[napi]
-pub fn memory_detach(env: &Env, buffer: ArrayBuffer<'_>) -> Result<()> {
+pub fn memory_return(env: &Env, buffer: ArrayBuffer<'_>, number: f64) -> Result<()> {
+    detach(env, buffer)?;
+    received::let_go(number as u64);
+    Ok(())
+}
+
+fn detach(env: &Env, buffer: ArrayBuffer<'_>) -> Result<()> {
     // SAFETY: an ArrayBuffer of this environment.
     let status = unsafe { sys::napi_detach_arraybuffer(env.raw(), buffer.raw()) };
     node(status, "napi_detach_arraybuffer")
@@ -59,7 +66,7 @@ pub fn memory_detach(env: &Env, buffer: ArrayBuffer<'_>) -> Result<()> {
 /// Lets go at once of a piece whose number is given (the last element of its `handle`), and takes it away from JavaScript.
 #[napi]
 pub fn memory_release(env: &Env, buffer: ArrayBuffer<'_>, number: f64) -> Result<()> {
-    memory_detach(env, buffer)?;
+    detach(env, buffer)?;
     let isolate = isolate(env)?;
     let handle = SHOWN.with(|shown| shown.borrow_mut().remove(&(number as u64)));
     match handle {

@@ -24,6 +24,8 @@ pub struct Received<'a> {
     pub bytes: ArrayBuffer<'a>,
     /// Its large buffers, which lie in shared memory.
     pub blobs: Vec<ArrayBuffer<'a>>,
+    /// The number of each buffer, for letting go of it before the engine does; none where they are copies.
+    pub numbers: Vec<f64>,
     /// Its handles: index and generation each. Open them, then `release` the message.
     pub handles: Vec<u32>,
     /// For `release`.
@@ -85,15 +87,23 @@ unsafe extern "C" fn finalize(_: sys::napi_env, _: *mut c_void, number: *mut c_v
     let_go(number.addr() as u64);
 }
 
-fn let_go(number: u64) {
+/// Lets go of what the buffer of a number lies in, once.
+pub fn let_go(number: u64) {
     // Taken out first: freeing it may come back here. A thread that has ended has let go of all.
     let lent = SHOWN.try_with(|shown| shown.borrow_mut().remove(&number));
     drop(lent);
 }
 
-/// Shows `len` bytes of a lent block as an ArrayBuffer, without a copy.
-fn show<'a>(env: &Env, isolate: &Isolate, lent: &Arc<Lent>, at: u64, len: u64) -> Result<ArrayBuffer<'a>> {
+/// Shows `len` bytes of a lent block as an ArrayBuffer, without a copy. Its number comes with it, 0 where it is empty.
+fn show<'a>(
+    env: &Env,
+    isolate: &Isolate,
+    lent: &Arc<Lent>,
+    at: u64,
+    len: u64,
+) -> Result<(ArrayBuffer<'a>, u64)> {
     let mut value = ptr::null_mut();
+    let mut number = 0;
     if len == 0 {
         let mut data = ptr::null_mut();
         // SAFETY: `env` is the current environment; both places are ours.
@@ -107,7 +117,7 @@ fn show<'a>(env: &Env, isolate: &Isolate, lent: &Arc<Lent>, at: u64, len: u64) -
             .map_err(fail)?
             .as_ptr()
             .cast::<c_void>();
-        let number = LAST.get() + 1;
+        number = LAST.get() + 1;
         LAST.set(number);
         SHOWN.with(|shown| shown.borrow_mut().insert(number, lent.clone()));
         // SAFETY: the bytes stay mapped, and ours, until `finalize` gives the last piece back.
@@ -127,8 +137,9 @@ fn show<'a>(env: &Env, isolate: &Isolate, lent: &Arc<Lent>, at: u64, len: u64) -
         }
     }
     // SAFETY: `value` is an ArrayBuffer that was made above.
-    unsafe { ArrayBuffer::from_napi_value(env.raw(), value) }
-        .map_err(|error| state(format!("an ArrayBuffer cannot be shown: {error}")))
+    let buffer = unsafe { ArrayBuffer::from_napi_value(env.raw(), value) }
+        .map_err(|error| state(format!("an ArrayBuffer cannot be shown: {error}")))?;
+    Ok((buffer, number))
 }
 
 /// A copy of `len` bytes of the arena: the message proper is read once and then of no use.
@@ -190,6 +201,7 @@ fn copies<'a>(env: &Env, isolate: &Isolate, message: &Message) -> Result<Receive
         kind: message.kind,
         bytes,
         blobs,
+        numbers: Vec::new(),
         handles,
         token: NONE,
     })
@@ -221,8 +233,11 @@ pub fn unpack<'a>(env: &Env, isolate: &Isolate, kind: u8, block: u64, pins: bool
     }
     let bytes = copy(env, isolate, parts.message.0, parts.message.1)?;
     let mut blobs = Vec::with_capacity(parts.buffers.len());
+    let mut numbers = Vec::with_capacity(parts.buffers.len());
     for (at, len) in parts.buffers {
-        blobs.push(show(env, isolate, &lent, at, len)?);
+        let (blob, number) = show(env, isolate, &lent, at, len)?;
+        blobs.push(blob);
+        numbers.push(number as f64);
     }
     let token = NEXT.get();
     NEXT.set((token + 1) % NONE);
@@ -231,6 +246,7 @@ pub fn unpack<'a>(env: &Env, isolate: &Isolate, kind: u8, block: u64, pins: bool
         kind,
         bytes,
         blobs,
+        numbers,
         handles,
         token,
     })
@@ -257,6 +273,7 @@ pub fn copied<'a>(env: &Env, isolate: &Isolate, block: u64, pins: bool) -> Resul
         kind: 0,
         bytes: copy(env, isolate, parts.message.0, parts.message.1)?,
         blobs,
+        numbers: Vec::new(),
         handles,
         token: NONE,
     })
