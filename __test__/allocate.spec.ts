@@ -142,6 +142,28 @@ test.serial('a block with several buffers goes back with the last of them, witho
   }
 })
 
+test.serial('V8 is told of the memory for as long as it is shown here', t => {
+  using queue = new Queue<Uint8Array>()
+  const size = 16 << 20
+  const told = (): number => process.memoryUsage().external
+  const before = told()
+  const near = (bytes: number): void => { t.true(Math.abs(told() - before - bytes) < 1 << 20) }
+  queue.putSync(allocate(size))
+  near(0)
+  let got = queue.getSync()
+  near(size)
+  free(got)
+  near(0)
+  const own = new Uint8Array(size)
+  near(size)
+  queue.putSync(own)
+  got = queue.getSync()
+  t.is(got.length, own.length)
+  near(2 * size)
+  free(got)
+  near(size)
+})
+
 test('a receiver that is killed leaves nothing of what it had; a message that nobody takes goes with its queue', async t => {
   using queue = new Queue<Uint8Array>()
   using said = new Queue<number>()
