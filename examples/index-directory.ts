@@ -1,6 +1,6 @@
 /**
  * The real job alone: `node build/examples/index-directory.js DIR [PROCESSES]`. Counts what is in the files of a
- * directory with worker processes and a queue; see the files of index-directory/ for how.
+ * directory with a pool of worker processes; see the files of index-directory/ for how.
  */
 
 import { resolve } from 'node:path'
