@@ -107,7 +107,8 @@ test('two views of one piece stay two views of one piece', async t => {
   t.is(view[0], 200)
 })
 
-test('free is harmless for other arrays, and twice; a large one that was received goes back', async t => {
+// Those that measure memory are serial: they run before the others, which use it at the same time.
+test.serial('free is harmless for other arrays, and twice; a large one that was received goes back', async t => {
   const own = new Uint8Array([1, 2, 3])
   free(own)
   t.deepEqual([...own], [1, 2, 3])
@@ -125,7 +126,6 @@ test('free is harmless for other arrays, and twice; a large one that was receive
   t.throws(() => { free('x' as unknown as Uint8Array) }, { instanceOf: TypeError })
 })
 
-// Before the others, which use shared memory at the same time.
 test.serial('a block with several buffers goes back with the last of them, without a turn of the event loop', t => {
   using queue = new Queue<Uint8Array[]>()
   const size = 4 << 20
@@ -164,7 +164,7 @@ test.serial('V8 is told of the memory for as long as it is shown here', t => {
   near(size)
 })
 
-test('a receiver that is killed leaves nothing of what it had; a message that nobody takes goes with its queue', async t => {
+test.serial('a receiver that is killed leaves nothing of what it had; a message that nobody takes goes with its queue', async t => {
   using queue = new Queue<Uint8Array>()
   using said = new Queue<number>()
   const before = memoryUsage()
@@ -188,7 +188,7 @@ test('a receiver that is killed leaves nothing of what it had; a message that no
   t.deepEqual(native.checkFamily(), [])
 })
 
-test('what nobody uses any more is freed when it is collected', async t => {
+test.serial('what nobody uses any more is freed when it is collected', async t => {
   const before = memoryUsage().usedBytes
   for (let k = 0; k < 50; k += 1) allocate(4 << 20)
   const { setFlagsFromString } = await import('node:v8')

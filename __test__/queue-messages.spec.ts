@@ -177,7 +177,8 @@ test.serial('queues and buffers that are never closed are collected', async t =>
   t.is(out.trim(), 'objects 0, bytes as before')
 })
 
-test.serial('the memory of items that nobody takes goes with the queue', t => {
+test.serial('the memory of items that nobody takes goes with the queue', async t => {
+  await settle()
   const before = memoryUsage()
   const queue = new Queue<unknown>()
   for (let k = 0; k < 5000; k += 1) queue.putNowait(k % 10 === 0 ? Buffer.alloc(2000) : { k })
