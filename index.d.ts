@@ -623,18 +623,6 @@ export declare function version(): string
 export declare function waitAgain(wait: number): void
 
 /**
- * Begins to wait in the event loop; returns the number of the wait. The caller must look once more.
- * From now on the function given to `on_call` hears of it, and the process stays alive.
- */
-export declare function waitBegin(what: number, id: number): number
-
-/** Ends a wait. If it was woken and nobody has looked since, the next in the list is woken instead. */
-export declare function waitEnd(what: number, id: number, wait: number): void
-
-/** The waits that were called and must look now. */
-export declare function waitsCalled(): Array<number>
-
-/**
  * Blocks until the thing is ready: 0. After `timeout` ms (negative: never): 1. Cut short by a signal
  * that the process listens for, where `interruptible`, or by the end of this thread: 2.
  */

@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { bareCalls, barrierAbort, barrierAction, barrierArrive, barrierCreate, barrierFate, barrierOpen, barrierPass, barrierReset, barrierState, boardCreate, boardEnter, boardEpoch, boardGiveUp, boardHandles, boardInbox, boardIsBroken, boardLane, boardLeave, boardLosses, boardNote, boardOpen, boardProcess, boardResults, boardRunner, boardWait, boardWorkers, checkFamily, conditionBegin, conditionCancel, conditionCreate, conditionLock, conditionOpen, conditionRestore, conditionTry, conditionWaiters, configureFamily, cpuCount, deliveryDone, deliveryRefuse, deliveryRetry, eventCount, eventCreate, eventOpen, eventWait, eventWasSet, familyMemory, familyNonce, findFamily, isMainThread, joinableCreate, joinableGet, joinAs, keepCode, keeperClose, keeperExpect, keeperKill, keeperOpen, keeperStart, keeperWorkers, lockCreate, lockLocked, lockOpen, lockRelease, lockState, lockWait, lockWords, memoryAllocate, memoryOpen, memoryRelease, memoryReturn, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueCrowded, queueDrain, queueHandle, queueJoined, queueJoinSync, queueLost, queueMaxSize, queueName, queueOpen, queuePutBytes, queuePutLarge, queuePutMany, queueReadable, queueShutDown, queueSize, queueTail, receive, release, rlockRelease, rlockWait, scratch, semaphoreCreate, semaphoreOpen, semaphoreOptions, semaphoreWait, setPulse, setWorker, sharedClose, sharedHandle, sharedName, sharedWaiters, signalName, signalNumber, taken, threadsEnd, version, waitAgain, waitBegin, waitEnd, waitsCalled, waitSync, waitSyncMany } = nativeBinding
+const { bareCalls, barrierAbort, barrierAction, barrierArrive, barrierCreate, barrierFate, barrierOpen, barrierPass, barrierReset, barrierState, boardCreate, boardEnter, boardEpoch, boardGiveUp, boardHandles, boardInbox, boardIsBroken, boardLane, boardLeave, boardLosses, boardNote, boardOpen, boardProcess, boardResults, boardRunner, boardWait, boardWorkers, checkFamily, conditionBegin, conditionCancel, conditionCreate, conditionLock, conditionOpen, conditionRestore, conditionTry, conditionWaiters, configureFamily, cpuCount, deliveryDone, deliveryRefuse, deliveryRetry, eventCount, eventCreate, eventOpen, eventWait, eventWasSet, familyMemory, familyNonce, findFamily, isMainThread, joinableCreate, joinableGet, joinAs, keepCode, keeperClose, keeperExpect, keeperKill, keeperOpen, keeperStart, keeperWorkers, lockCreate, lockLocked, lockOpen, lockRelease, lockState, lockWait, lockWords, memoryAllocate, memoryOpen, memoryRelease, memoryReturn, objectKind, onCall, pipeClose, pipeCreate, pipeHandle, pipeOpen, processBoot, processExit, processForget, processIsAlive, processKey, processKillAfter, processSignal, processStart, queueClose, queueCreate, queueCreateAt, queueCrowded, queueDrain, queueHandle, queueJoined, queueJoinSync, queueLost, queueMaxSize, queueName, queueOpen, queuePutBytes, queuePutLarge, queuePutMany, queueReadable, queueShutDown, queueSize, queueTail, receive, release, rlockRelease, rlockWait, scratch, semaphoreCreate, semaphoreOpen, semaphoreOptions, semaphoreWait, setPulse, setWorker, sharedClose, sharedHandle, sharedName, sharedWaiters, signalName, signalNumber, taken, threadsEnd, version, waitAgain, waitSync, waitSyncMany } = nativeBinding
 export { bareCalls }
 export { barrierAbort }
 export { barrierAction }
@@ -899,9 +899,6 @@ export { taken }
 export { threadsEnd }
 export { version }
 export { waitAgain }
-export { waitBegin }
-export { waitEnd }
-export { waitsCalled }
 export { waitSync }
 export { waitSyncMany }
 export const __napiBindingTarget = __napiLoadedBindingTarget

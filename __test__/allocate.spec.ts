@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { allocate, free, memoryUsage, Pipe, Process, Queue, SerializationError } from '#src/index.js'
 import { native } from '#src/native.js'
-import { leavesNothing } from './helpers/settled.js'
+import { collect, leavesNothing, settle } from './helpers/settled.js'
 
 leavesNothing(test)
 
@@ -116,6 +116,7 @@ test.serial('free is harmless for other arrays, and twice; a large one that was 
   free(bytes)
   free(bytes)
   using queue = new Queue<Uint8Array>()
+  await settle()
   const before = memoryUsage().usedBytes
   await queue.put(new Uint8Array(8 << 20))
   const got = await queue.get()
@@ -126,8 +127,9 @@ test.serial('free is harmless for other arrays, and twice; a large one that was 
   t.throws(() => { free('x' as unknown as Uint8Array) }, { instanceOf: TypeError })
 })
 
-test.serial('a block with several buffers goes back with the last of them, without a turn of the event loop', t => {
+test.serial('a block with several buffers goes back with the last of them, without a turn of the event loop', async t => {
   using queue = new Queue<Uint8Array[]>()
+  await settle()
   const size = 4 << 20
   const parts = [new Uint8Array(size).fill(1), new Uint8Array(size).fill(2)]
   const before = memoryUsage().usedBytes
@@ -142,7 +144,8 @@ test.serial('a block with several buffers goes back with the last of them, witho
   }
 })
 
-test.serial('V8 is told of the memory for as long as it is shown here', t => {
+test.serial('V8 is told of the memory for as long as it is shown here', async t => {
+  await settle()
   using queue = new Queue<Uint8Array>()
   const size = 16 << 20
   const told = (): number => process.memoryUsage().external
@@ -191,10 +194,6 @@ test.serial('a receiver that is killed leaves nothing of what it had; a message 
 test.serial('what nobody uses any more is freed when it is collected', async t => {
   const before = memoryUsage().usedBytes
   for (let k = 0; k < 50; k += 1) allocate(4 << 20)
-  const { setFlagsFromString } = await import('node:v8')
-  const { runInNewContext } = await import('node:vm')
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
   for (let k = 0; k < 100 && memoryUsage().usedBytes > before + (1 << 20); k += 1) {
     collect()
     await sleep(5)

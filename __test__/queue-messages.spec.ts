@@ -4,7 +4,7 @@ import test from 'ava'
 import { memoryUsage, Process, Queue } from '#src/index.js'
 import { native } from '#src/native.js'
 import { run, until } from './helpers/programs.js'
-import { collect, leavesNothing } from './helpers/settled.js'
+import { collect, leavesNothing, settle } from './helpers/settled.js'
 
 leavesNothing(test)
 
@@ -187,11 +187,3 @@ test.serial('the memory of items that nobody takes goes with the queue', async t
   t.deepEqual([after.objects, after.usedBytes], [before.objects, before.usedBytes])
   t.deepEqual(native.checkFamily(), [])
 })
-
-/** Frees what earlier tests have left to the collector. */
-async function settle(): Promise<void> {
-  for (let k = 0; k < 3; k += 1) {
-    collect()
-    await new Promise(setImmediate)
-  }
-}

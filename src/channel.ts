@@ -9,7 +9,7 @@ import { fromNative, OutOfMemoryError } from './errors.js'
 import { ended, nothing, Put, putInto, putNumber, send, take, Waiting } from './message.js'
 import { bare, call, native } from './native.js'
 import { extensionsOf } from './shipping.js'
-import { isLong, isThereSoon, isTurnOver, Line, notYet, remaining, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+import { forMessage, isLong, isThereSoon, isTurnOver, Line, notYet, remaining, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** What a user of the channel says when something cannot be done; each throws. */
 export interface Refusals {
@@ -39,7 +39,9 @@ export class Channel<S, R> {
   readonly #getters: Line
   readonly #putters: Line
   readonly #by: Taking
-  readonly #glance = (): boolean => bare.queueGlance(this.#id()) === 1
+  readonly #glance = (): number => bare.queueGlance(this.#id())
+  readonly #attempt = (): R | typeof notYet => this.#take(this.#by, true) as R | typeof notYet
+  readonly #late = (): never => this.#refuse.empty()
 
   /**
    * `id` names the queue to the native part and throws once it is closed; `root` is what errors call a message; `by` is how a
@@ -50,7 +52,7 @@ export class Channel<S, R> {
     this.#id = id
     this.#refuse = refuse
     this.#root = root
-    this.#getters = new Line(What.Getter, id)
+    this.#getters = new Line(forMessage(id))
     this.#putters = new Line(What.Putter, id)
   }
 
@@ -235,8 +237,8 @@ export class Channel<S, R> {
   }
 
   #takeLater<T>(by: Taking, options: WaitOptions | undefined): Promise<T> {
-    const attempt = (): T | typeof notYet => this.#take(by, true) as T | typeof notYet
-    const late = (): T => this.#refuse.empty()
+    const late = this.#late
+    const attempt = by === this.#by ? this.#attempt as unknown as () => T | typeof notYet : () => this.#take(by, true) as T | typeof notYet
     // Without options it has been tried.
     return options === undefined ? this.#getters.stand(attempt, Infinity, undefined, late) : this.#getters.wait(attempt, options, late)
   }

@@ -111,6 +111,7 @@ export class Condition extends SharedObject {
         wait = call(() => native.conditionBegin(id, context))
         return wait
       },
+      mustLook: () => true,
       end: () => { if (!ended) cancelled = call(() => native.conditionCancel(wait)) },
     })
     this.#lines.add(line)

@@ -26,6 +26,7 @@ const raw = native.bareCalls(Buffer.allocUnsafeSlow(40))
 const cells = new Int32Array(raw.cells.buffer, raw.cells.byteOffset, 8)
 const doubles = new Float64Array(raw.cells.buffer, raw.cells.byteOffset, 5)
 
+const TWO_32 = 2 ** 32
 const whole = (): number => cells[4] as number
 const [queuePut, queueGet, lockTry, lockGlance, lockReleaseTurn, rlockTry, semaphoreTry, semaphoreRelease, semaphoreValue, eventIsSet] = [
   raw['queuePut']!, raw['queueGet']!, raw['lockTry']!, raw['lockGlance']!, raw['lockReleaseTurn']!, raw['rlockTry']!, raw['semaphoreTry']!,
@@ -35,7 +36,7 @@ const lockLookAfter = raw['lockLookAfter']!
 const [eventSet, eventClear, conditionWait, conditionNotify, barrierMeet] = [
   raw['eventSet']!, raw['eventClear']!, raw['conditionWait']!, raw['conditionNotify']!, raw['barrierMeet']!,
 ]
-const queueGlance = raw['queueGlance']!
+const [queueGlance, waitBegin, waitEnd, waitCalled] = [raw['queueGlance']!, raw['waitBegin']!, raw['waitEnd']!, raw['waitCalled']!]
 const [queuePutMany, queueGetMany, joinableTake, joinableDone] = [raw['queuePutMany']!, raw['queueGetMany']!, raw['joinableTake']!, raw['joinableDone']!]
 const [boardSubmit, boardClaim, boardSettle, boardStop, boardStopAsked, boardLost, boardRelease, boardState, boardSetState] = [
   raw['boardSubmit']!, raw['boardClaim']!, raw['boardSettle']!, raw['boardStop']!, raw['boardStopAsked']!, raw['boardLost']!,
@@ -72,11 +73,34 @@ export const bare = {
     queueGet()
     return doubles[3] as number
   },
-  /** 1 when there is something to get within some microseconds; 0 when not, at once where such a look has not paid lately. */
+  /** 1 when there is something to get within some microseconds, 0 when not; -1, at once, where such a look has not paid lately. */
   queueGlance(id: number): number {
     cells[0] = id
     queueGlance()
     return whole()
+  },
+  /** Begins to wait in the event loop; returns the number of the wait. See {@link mustLook}. */
+  waitBegin(what: number, id: number): number {
+    cells[0] = what
+    doubles[4] = id
+    waitBegin()
+    return doubles[3] as number
+  },
+  /** False when the wait that was begun last is for a message, and none was there after it stood in the list. */
+  mustLook: (): boolean => cells[0] === 1,
+  /** Ends a wait. If it was called and nobody has looked since, the next one in the list is called instead. */
+  waitEnd(what: number, id: number, wait: number): void {
+    cells[0] = what
+    cells[1] = wait
+    cells[2] = wait / TWO_32
+    doubles[4] = id
+    waitEnd()
+  },
+  /** The next of the waits that were called and must look now, -1 when that was the last; `first` asks who was called since. */
+  waitCalled(first: boolean): number {
+    cells[0] = first ? 1 : 0
+    waitCalled()
+    return doubles[3] as number
   },
   /**
    * Puts the messages that stand in a sending area from `start` to `end`, each behind its length and kind: how many there was room
@@ -112,12 +136,12 @@ export const bare = {
   /** The ticket of the item that was taken in the call before. */
   takenTicket: (): number => doubles[4] as number,
   /** The place of its slot. */
-  takenSlot: (): number => (cells[0]! >>> 0) + (cells[1]! >>> 0) * 2 ** 32,
+  takenSlot: (): number => (cells[0]! >>> 0) + (cells[1]! >>> 0) * TWO_32,
   /** Marks an item in hand done: 1, or 0 when it is in the hand of somebody else. */
   joinableDone(id: number, ticket: number, slot: number): number {
     cells[0] = id
     cells[1] = slot
-    cells[2] = slot / 2 ** 32
+    cells[2] = slot / TWO_32
     doubles[4] = ticket
     joinableDone()
     return whole()

@@ -7,8 +7,8 @@
  * resolves by `setImmediate`, so that a busy `for await` starves no timer.
  */
 
-import { InterruptedError } from './errors.js'
-import { call, isMainThread, native } from './native.js'
+import { fromNative, InterruptedError } from './errors.js'
+import { bare, call, isMainThread, native } from './native.js'
 
 /** How long to wait, and what ends the wait early. */
 export interface WaitOptions {
@@ -160,25 +160,26 @@ export function sleepSync(what: readonly What[], ids: readonly number[], ms: num
   if (outcome === 2) throw new InterruptedError('a signal came while this call waited')
 }
 
-/** Somebody in a line. */
-interface Entry {
-  attempt(): boolean
-  fail(error: unknown): void
-}
-
 const lines = new Map<number, Line>()
 let listening = false
 
 function listen(): void {
   if (listening) return
-  call(() => { native.onCall(() => { for (const wait of native.waitsCalled()) lines.get(wait)?.advance() }) })
+  call(() => { native.onCall(onCall) })
   listening = true
+}
+
+function onCall(): void {
+  for (let wait = bare.waitCalled(true); wait >= 0; wait = bare.waitCalled(false)) lines.get(wait)?.advance()
 }
 
 /** A millisecond's worth of operations may finish in the turn that began them. */
 const TURN = 1
 const LONGEST_STRIDE = 64
-let inTurn = false
+/** So many operations may go by before a turn is watched: for who does one or two a turn, and then sleeps, that costs too much. */
+const UNWATCHED = 8
+let unwatched = 0
+let isWatched = false
 let isOver = false
 let turnBegan = 0
 /** The clock costs as much as an operation: it is looked at so many operations apart that they take about an eighth of a turn. */
@@ -188,12 +189,9 @@ let lookedAt = 0
 
 /** Counts an operation that needed no wait; true when the next ones should wait for the next turn of the event loop. */
 export function isTurnOver(): boolean {
-  if (!inTurn) {
-    inTurn = true
-    isOver = false
-    turnBegan = lookedAt = performance.now()
-    untilLook = stride
-    setImmediate(endTurn).unref()
+  if (!isWatched) {
+    unwatched += 1
+    if (unwatched === UNWATCHED) watch()
     return false
   }
   if (isOver) return true
@@ -207,25 +205,40 @@ export function isTurnOver(): boolean {
   return isOver
 }
 
+function watch(): void {
+  isWatched = true
+  isOver = false
+  turnBegan = lookedAt = performance.now()
+  untilLook = stride
+  setImmediate(endTurn).unref()
+}
+
 function endTurn(): void {
-  inTurn = false
+  isWatched = false
+  unwatched = 0
   lookedInVain = false
 }
 
 let lookedInVain = false
 
 /**
- * Looks a little longer for what is not there yet, by `glance`, which spins for some microseconds: who answers at once spares both
- * sides the way through the event loop. Not again in a turn in which it was in vain.
+ * Looks a little longer for what is not there yet, by `glance`, which spins for some microseconds where that has paid lately (1: it
+ * is there, 0: it is not, -1: it did not spin): who answers at once spares both sides the way through the event loop. Not again
+ * in a turn in which it was in vain.
  */
-export function isThereSoon(glance: () => boolean): boolean {
+export function isThereSoon(glance: () => number): boolean {
   if (lookedInVain || isTurnOver()) return false
-  lookedInVain = !glance()
-  return !lookedInVain
+  const found = glance()
+  if (found === 0) {
+    lookedInVain = true
+    if (!isWatched) watch()
+  }
+  return found === 1
 }
 
 /** Says that the operation at hand takes long by itself: the clock is looked at after it. */
 export function isLong(): void {
+  if (!isWatched) watch()
   untilLook = 0
 }
 
@@ -233,26 +246,125 @@ export function isLong(): void {
 export interface Source {
   /** Returns the number of the wait. */
   begin(): number
+  /** Right after `begin`: false when that has looked itself, and found nothing. */
+  mustLook(): boolean
   end(wait: number): void
   /** One has got it, and others are left in the line. */
   again?(wait: number): void
 }
 
 /** The wait for a thing by its id, which throws once the thing is closed here. */
-function plain(what: What, id: () => number): Source {
-  let begun = 0
-  return {
-    begin() {
-      begun = id()
-      return call(() => native.waitBegin(what, begun))
-    },
-    end(wait) { call(() => { native.waitEnd(what, begun, wait) }) },
+class Plain implements Source {
+  readonly #what: What
+  readonly #id: () => number
+  #begun = 0
+
+  constructor(what: What, id: () => number) {
+    this.#what = what
+    this.#id = id
+  }
+
+  begin(): number {
+    this.#begun = this.#id()
+    try {
+      return bare.waitBegin(this.#what, this.#begun)
+    } catch (error) {
+      throw fromNative(error)
+    }
+  }
+
+  mustLook(): boolean {
+    return true
+  }
+
+  end(wait: number): void {
+    try {
+      bare.waitEnd(this.#what, this.#begun, wait)
+    } catch (error) {
+      throw fromNative(error)
+    }
+  }
+}
+
+class TakingTurns extends Plain {
+  constructor(id: () => number) {
+    super(What.Shared, id)
+  }
+
+  again(wait: number): void {
+    call(() => { native.waitAgain(wait) })
   }
 }
 
 /** For what goes to those who wait in turn: when one has got it, the rest of its line stands behind all others, of every process. */
 export function takingTurns(id: () => number): Source {
-  return { ...plain(What.Shared, id), again(wait) { call(() => { native.waitAgain(wait) }) } }
+  return new TakingTurns(id)
+}
+
+class ForMessage extends Plain {
+  constructor(id: () => number) {
+    super(What.Getter, id)
+  }
+
+  override mustLook(): boolean {
+    return bare.mustLook()
+  }
+}
+
+/** For the next message of a queue: an attempt is made only where there is one. */
+export function forMessage(id: () => number): Source {
+  return new ForMessage(id)
+}
+
+/** Somebody in a line. */
+interface Standing {
+  /** True when it is settled: it leaves the line. */
+  advance(): boolean
+  fail(error: unknown): void
+}
+
+/** See {@link Line.stand}. */
+class Entry<T> implements Standing {
+  readonly #attempt: () => T | typeof notYet
+  readonly #resolve: (result: T) => void
+  readonly #reject: (reason: unknown) => void
+  /** Lets go of what may end the wait early. */
+  release: (() => void) | null = null
+
+  constructor(attempt: () => T | typeof notYet, resolve: (result: T) => void, reject: (reason: unknown) => void) {
+    this.#attempt = attempt
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  advance(): boolean {
+    let result: T | typeof notYet
+    try {
+      result = this.#attempt()
+    } catch (error) {
+      this.fail(error)
+      return true
+    }
+    if (result === notYet) return false
+    this.release?.()
+    this.#resolve(result)
+    return true
+  }
+
+  fail(error: unknown): void {
+    this.release?.()
+    this.#reject(error)
+  }
+
+  /** Settles it by `end`, which may throw. */
+  finish(end: () => T): void {
+    this.release?.()
+    try {
+      this.#resolve(end())
+    } catch (error) {
+      this.#reject(error)
+    }
+  }
 }
 
 const settled = Promise.resolve()
@@ -260,14 +372,14 @@ const settled = Promise.resolve()
 /** Those of this thread who wait for one thing, first come, first served. */
 export class Line {
   readonly #source: Source
-  readonly #entries = new Set<Entry>()
+  readonly #entries = new Set<Standing>()
   #wait: number | null = null
 
   /** For a thing by its number and id, or for what begins and ends in another way. */
   constructor(what: What, id: () => number)
   constructor(source: Source)
   constructor(what: What | Source, id?: () => number) {
-    this.#source = typeof what === 'object' ? what : plain(what, id as () => number)
+    this.#source = typeof what === 'object' ? what : new Plain(what, id as () => number)
   }
 
   /** True when somebody waits: whoever comes now stands behind them. */
@@ -310,90 +422,80 @@ export class Line {
   /** As wait, without trying before it stands in line. */
   stand<T>(attempt: () => T | typeof notYet, timeout: number, signal: AbortSignal | undefined, late: () => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      let timer: NodeJS.Timeout | null = null
-      const settle = (): void => {
-        this.#entries.delete(entry)
-        if (timer !== null) clearTimeout(timer)
-        signal?.removeEventListener('abort', onAbort)
-      }
-      const entry: Entry = {
-        attempt() {
-          let result: T | typeof notYet
-          try {
-            result = attempt()
-          } catch (error) {
-            entry.fail(error)
-            return true
-          }
-          if (result === notYet) return false
-          settle()
-          resolve(result)
-          return true
-        },
-        fail(error) {
-          settle()
-          reject(error)
-        },
-      }
-      const leave = (end: () => void): void => {
-        settle()
-        try {
-          end()
-        } catch (error) {
-          reject(error)
-        }
-        this.#settleWait()
-      }
-      const onAbort = (): void => { leave(() => { reject(signal?.reason as Error) }) }
-      const begin = performance.now()
-      const tick = (): void => {
-        // A timer may be a little early, and takes no more than 2^31 ms.
-        const left = timeout - (performance.now() - begin)
-        if (left > 0) timer = setTimeout(tick, Math.min(Math.ceil(left), 2 ** 31 - 1))
-        else leave(() => { resolve(late()) })
-      }
-      signal?.addEventListener('abort', onAbort, { once: true })
+      const entry = new Entry<T>(attempt, resolve, reject)
+      const begin = timeout === Infinity && signal === undefined ? null : this.#limit(entry, timeout, signal, late)
       this.#entries.add(entry)
+      let mustLook = true
       try {
-        this.#begin()
+        mustLook = this.#begin()
       } catch (error) {
+        this.#entries.delete(entry)
         entry.fail(error)
         return
       }
-      this.advance()
+      if (mustLook) this.advance()
       // Last: on a crowded machine a short timeout may be over by now, and then it must have stood in line to leave it.
-      if (timeout !== Infinity && this.#entries.has(entry)) tick()
+      if (begin !== null && this.#entries.has(entry)) begin()
     })
   }
 
-  #begin(): void {
-    if (this.#wait !== null) return
+  /** Ends the wait of an entry when it is aborted or time is up; returns what makes time count. */
+  #limit<T>(entry: Entry<T>, timeout: number, signal: AbortSignal | undefined, late: () => T): () => void {
+    let timer: NodeJS.Timeout | null = null
+    const leave = (end: () => T): void => {
+      this.#entries.delete(entry)
+      entry.finish(end)
+      this.#settleWait()
+    }
+    const onAbort = (): void => { leave(() => { throw signal?.reason as Error }) }
+    const began = performance.now()
+    const tick = (): void => {
+      // A timer may be a little early, and takes no more than 2^31 ms.
+      const left = timeout - (performance.now() - began)
+      if (left > 0) timer = setTimeout(tick, Math.min(Math.ceil(left), 2 ** 31 - 1))
+      else leave(late)
+    }
+    entry.release = () => {
+      if (timer !== null) clearTimeout(timer)
+      signal?.removeEventListener('abort', onAbort)
+    }
+    signal?.addEventListener('abort', onAbort, { once: true })
+    return () => { if (timeout !== Infinity) tick() }
+  }
+
+  /** Sees to it that a wait stands for the line; true when somebody must look. */
+  #begin(): boolean {
+    if (this.#wait !== null) return true
     listen()
     const wait = this.#source.begin()
     this.#wait = wait
     lines.set(wait, this)
+    return this.#source.mustLook()
   }
 
   /** Lets those in the line try, in order, for at most a millisecond. */
   advance(): void {
-    const began = performance.now()
-    const before = this.#entries.size
-    for (const entry of this.#entries) {
-      if (!entry.attempt()) break
-      if (performance.now() - began > TURN && this.#entries.size > 0) {
+    const entries = this.#entries
+    const before = entries.size
+    let began = -1
+    for (const entry of entries) {
+      if (before > 1 && began < 0) began = performance.now()
+      if (!entry.advance()) break
+      entries.delete(entry)
+      if (entries.size > 0 && performance.now() - began > TURN) {
         setImmediate(() => { this.advance() })
         return
       }
     }
-    const { size } = this.#entries
+    const { size } = entries
     const wait = this.#wait
     if (wait !== null && size > 0 && size < before) this.#source.again?.(wait)
     this.#settleWait()
   }
 
   #settleWait(): void {
-    if (this.#wait === null || this.#entries.size > 0) return
     const wait = this.#wait
+    if (wait === null || this.#entries.size > 0) return
     this.#wait = null
     lines.delete(wait)
     this.#source.end(wait)
@@ -401,7 +503,9 @@ export class Line {
 
   /** Fails everybody in the line: the thing is closed here. */
   fail(error: unknown): void {
-    for (const entry of [...this.#entries]) entry.fail(error)
+    const entries = [...this.#entries]
+    this.#entries.clear()
+    for (const entry of entries) entry.fail(error)
     this.#settleWait()
   }
 }

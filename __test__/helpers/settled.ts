@@ -13,6 +13,14 @@ setFlagsFromString('--expose-gc')
 /** Collects garbage, now. */
 export const collect = runInNewContext('gc') as () => void
 
+/** Collects garbage, and lets go of what it kept. */
+export async function settle(): Promise<void> {
+  for (let k = 0; k < 3; k += 1) {
+    collect()
+    await new Promise(setImmediate)
+  }
+}
+
 export interface Figures { fds: number, usedBytes: number, objects: number, processes: number, members: number }
 
 export function figures(): Figures {

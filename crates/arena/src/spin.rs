@@ -222,13 +222,16 @@ pub fn until(
     outcome
 }
 
-/// As [`until`], but only where it has paid lately, and never for a trial: for those who have something else to do before they
-/// sleep, and can spin then.
+/// As [`until`], but only where it has paid lately (`None`: it has not), and never for a trial: for those who have something
+/// else to do before they sleep, and can spin then.
 ///
 /// # Errors
 /// What `ready` returns.
-pub fn glance(arena: &Arena, me: &Member, ready: impl FnMut() -> Result<bool>) -> Result<bool> {
-    Ok(LATELY.get().score > 0 && until(arena, me, BUDGET, ready)?)
+pub fn glance(arena: &Arena, me: &Member, ready: impl FnMut() -> Result<bool>) -> Result<Option<bool>> {
+    if LATELY.get().score == 0 {
+        return Ok(None);
+    }
+    until(arena, me, BUDGET, ready).map(Some)
 }
 
 /// True when somebody spins.

@@ -15,9 +15,11 @@ use crate::joinable_queue;
 use crate::lock::{NOT, number};
 use crate::queue;
 use crate::shared::{Shared, closed};
+use crate::waits;
 use napi::bindgen_prelude::*;
 use napi::sys;
 use napi_derive::napi;
+use polyproc_arena::wait::Record;
 use std::cell::Cell;
 use std::ffi::CString;
 use std::ptr;
@@ -309,6 +311,30 @@ unsafe extern "C" fn queue_glance(env: sys::napi_env, _: sys::napi_callback_info
     run(env, |isolate, [id]| queue::glance(isolate, id))
 }
 
+/// Begins to wait: see [`waits::begin`]. The first number says then whether to look once more: 1 or 0.
+unsafe extern "C" fn wait_begin(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run_with_double(env, |isolate, [what], id| {
+        let (wait, found) = waits::begin(isolate, what, id)?;
+        // SAFETY: as in `run`.
+        let cells = unsafe { &*COMMON.get().cells };
+        cells.numbers[0].set(u32::from(found));
+        Ok(wait)
+    })
+}
+
+/// Ends a wait: see [`waits::end`].
+unsafe extern "C" fn wait_end(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run_with_double(env, |isolate, [what, low, high], id| {
+        let record = Record(u64::from(high) << 32 | u64::from(low));
+        waits::end(isolate, what, id, record).map(|()| 0)
+    })
+}
+
+/// The next wait that was called: see [`waits::next_called`].
+unsafe extern "C" fn wait_called(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run(env, |isolate, [first]| waits::next_called(isolate, first > 0))
+}
+
 /// Puts several messages into a queue: see [`batch::put_area`].
 unsafe extern "C" fn queue_put_many(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
     run(env, |isolate, [id, area, start, end]| {
@@ -407,6 +433,9 @@ const CALLS: &[(&str, Call)] = &[
     ("queuePut", queue_put),
     ("queueGet", queue_get),
     ("queueGlance", queue_glance),
+    ("waitBegin", wait_begin),
+    ("waitEnd", wait_end),
+    ("waitCalled", wait_called),
     ("queuePutMany", queue_put_many),
     ("queueGetMany", queue_get_many),
     ("joinableTake", joinable_take),

@@ -73,7 +73,7 @@ pub fn wait(isolate: &Isolate, id: u32, context: u32, timeout: f64, interruptibl
 pub fn condition_begin(env: &Env, id: u32, context: u32) -> Result<f64> {
     let isolate = isolate(env)?;
     let condition = isolate.condition(id)?;
-    event_loop::start(env, &isolate)?;
+    event_loop::start(&isolate)?;
     let (arena, me) = (isolate.arena, &isolate.me);
     let waiting = condition
         .begin(arena, me, context, Sleeper::Isolate)

@@ -203,7 +203,7 @@ fn callback(
 }
 
 /// Checks that waiting in the loop is possible.
-pub fn start(_env: &Env, isolate: &Isolate) -> Result<()> {
+pub fn start(isolate: &Isolate) -> Result<()> {
     if isolate.event_loop.borrow().is_some() {
         Ok(())
     } else {

@@ -50,6 +50,8 @@ pub struct Isolate {
     pub receiving: RefCell<Vec<Area>>,
     /// Records of pending asynchronous waits.
     pub waits: RefCell<Vec<Record>>,
+    /// Those of them that were called and have not looked yet, the next one last.
+    pub called: RefCell<Vec<Record>>,
     pub event_loop: RefCell<Option<Box<EventLoop>>>,
     /// Called in a worker thread's synchronous wait, so that termination is noticed.
     pub pulse: Cell<sys::napi_ref>,
@@ -87,6 +89,7 @@ pub fn isolate(env: &Env) -> Result<Rc<Isolate>> {
         sending: RefCell::default(),
         receiving: RefCell::default(),
         waits: RefCell::default(),
+        called: RefCell::default(),
         event_loop: RefCell::default(),
         pulse: Cell::new(std::ptr::null_mut()),
         env: env.raw(),

@@ -278,13 +278,14 @@ pub fn get(isolate: &Isolate, id: u32, area: u32) -> Result<f64> {
     })
 }
 
-/// Looks for something to get for some microseconds, where that has paid lately: 1 when it is there, 0 when not.
+/// Looks for something to get for some microseconds: 1 when it is there, 0 when not, -1 where such a look has not paid lately, and
+/// none was taken.
 #[inline]
 pub fn glance(isolate: &Isolate, id: u32) -> Result<i32> {
-    let queue = isolate.queue(id)?;
+    let queue = isolate.open_queue(id)?;
     let (arena, me) = (isolate.arena, &isolate.me);
     let found = spin::glance(arena, me, || queue.is_readable(arena));
-    found.map(i32::from).map_err(fail)
+    Ok(found.map_err(fail)?.map_or(-1, i32::from))
 }
 
 /// Where a get writes what fits into a slot.

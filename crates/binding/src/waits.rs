@@ -27,6 +27,8 @@ pub enum Target {
     Joiner(polyproc_channel::Queue, u64),
 }
 
+/// No wait.
+const NONE: f64 = -1.0;
 /// A worker thread's wait looks up so often, in ns: termination is noticed only by calling JavaScript.
 const WORKER_SLICE: u64 = 50_000_000;
 /// And so often, in ns, while threads of this process are being ended: Node ends them one after the other.
@@ -203,27 +205,28 @@ pub fn set_pulse(env: &Env, pulse: Function<'_, (), ()>) -> Result<()> {
     Ok(())
 }
 
-/// Begins to wait in the event loop; returns the number of the wait. The caller must look once more.
-/// From now on the function given to `on_call` hears of it, and the process stays alive.
-#[napi]
-pub fn wait_begin(env: &Env, what: u8, id: f64) -> Result<f64> {
-    let isolate = isolate(env)?;
-    let target = target(&isolate, what, id)?;
-    event_loop::start(env, &isolate)?;
+/// Begins to wait in the event loop: the number of the wait, and whether the caller must look once more. For a message that
+/// was looked for here, after it was in the list. From now on the function given to `on_call` hears of it, and the process
+/// stays alive.
+pub fn begin(isolate: &Isolate, what: u32, id: f64) -> Result<(f64, bool)> {
+    let target = target(isolate, what as u8, id)?;
+    event_loop::start(isolate)?;
     let record = isolate
         .arena
-        .enter_list(&isolate.me, target.list(&isolate), Sleeper::Isolate, clock::now())
+        .enter_list(&isolate.me, target.list(isolate), Sleeper::Isolate, clock::now())
         .map_err(fail)?;
     isolate.waits.borrow_mut().push(record);
-    event_loop::update(&isolate);
-    Ok(record.0 as f64)
+    event_loop::update(isolate);
+    let found = match target {
+        // What fails here does so again where the caller looks.
+        Target::Getter(_) => target.is_ready(isolate).unwrap_or(true),
+        _ => true,
+    };
+    Ok((record.0 as f64, found))
 }
 
 /// Ends a wait. If it was woken and nobody has looked since, the next in the list is woken instead.
-#[napi]
-pub fn wait_end(env: &Env, what: u8, id: f64, wait: f64) -> Result<()> {
-    let isolate = isolate(env)?;
-    let record = Record(wait as u64);
+pub fn end(isolate: &Isolate, what: u32, id: f64, record: Record) -> Result<()> {
     {
         let mut waits = isolate.waits.borrow_mut();
         let Some(at) = waits.iter().position(|known| *known == record) else {
@@ -231,9 +234,9 @@ pub fn wait_end(env: &Env, what: u8, id: f64, wait: f64) -> Result<()> {
         };
         waits.remove(at);
     }
-    event_loop::update(&isolate);
+    event_loop::update(isolate);
     let woken = isolate.arena.leave_list(&isolate.me, record).map_err(fail)?;
-    let Ok(target) = target(&isolate, what, id) else {
+    let Ok(target) = target(isolate, what as u8, id) else {
         return Ok(());
     };
     if let Target::Shared(shared) = target {
@@ -243,7 +246,7 @@ pub fn wait_end(env: &Env, what: u8, id: f64, wait: f64) -> Result<()> {
     if woken {
         isolate
             .arena
-            .wake_one(&isolate.me, target.list(&isolate))
+            .wake_one(&isolate.me, target.list(isolate))
             .map_err(fail)?;
     }
     Ok(())
@@ -263,19 +266,19 @@ pub fn wait_again(env: &Env, wait: f64) -> Result<()> {
         .map_err(fail)
 }
 
-/// The waits that were called and must look now.
-#[napi]
-pub fn waits_called(env: &Env) -> Result<Vec<f64>> {
-    let isolate = isolate(env)?;
-    isolate.arena.take_dirty(&isolate.me).map_err(fail)?;
-    let mut called = Vec::new();
-    for record in isolate.waits.borrow().iter() {
-        if isolate.arena.is_called(*record).map_err(fail)? {
-            isolate.arena.acknowledge(*record).map_err(fail)?;
-            called.push(record.0 as f64);
+/// The next of the waits that were called and must look now, -1 when that was the last. `first` asks who was called since.
+pub fn next_called(isolate: &Isolate, first: bool) -> Result<f64> {
+    let mut called = isolate.called.borrow_mut();
+    if first {
+        isolate.arena.take_dirty(&isolate.me).map_err(fail)?;
+        for record in isolate.waits.borrow().iter().rev() {
+            if isolate.arena.is_called(*record).map_err(fail)? {
+                isolate.arena.acknowledge(*record).map_err(fail)?;
+                called.push(*record);
+            }
         }
     }
-    Ok(called)
+    Ok(called.pop().map_or(NONE, |record| record.0 as f64))
 }
 
 /// Sets the function that is called when a wait must look.
