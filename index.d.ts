@@ -26,7 +26,7 @@ export interface ArrivalResult {
 /**
  * An object with the bare calls, by their names, and `cells`: the first one of this thread makes it, with the cells that it is
  * given. Numbers go into the first four words of the cells, one of more than 32 bits into the 8 bytes from the 32nd; a whole
- * number comes back in the fifth word, any other in the 8 bytes from the 24th.
+ * number comes back in the fifth word, any other in the 8 bytes from the 24th. The sixth says whether a wait rests.
  */
 export declare function bareCalls(cells: Buffer): Record<string, () => void> & { cells: Buffer }
 

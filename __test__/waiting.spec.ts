@@ -261,6 +261,35 @@ test.serial('a pending wait keeps the process alive, a finished one does not', a
   }
 })
 
+test.serial('who has got what it waited for stands in nobody\'s way, whichever of its waits ends last', async t => {
+  using first = new Queue<number>()
+  using second = new Queue<number>()
+  using go = new Queue<number>()
+  using acks = new Queue<number>()
+  const child = new Process({
+    target: async () => {
+      for (let k = 0; k < 100; k += 1) {
+        // One turn of the parent's event loop ends both of its waits.
+        first.putSync(k)
+        second.putSync(k)
+        // Once they are taken this process is the one that waits.
+        await go.get()
+        await acks.put(await first.get() + await second.get())
+      }
+    },
+  }).start()
+  for (let k = 0; k < 100; k += 1) {
+    t.deepEqual(await Promise.all([first.get(soon), second.get(soon)]), [k, k])
+    await go.put(k)
+    if (k % 2 === 0) await new Promise(setImmediate)
+    await first.put(k)
+    await second.put(1)
+    t.is(await acks.get(soon), k + 1)
+  }
+  t.true(await child.join(soon))
+  t.is(child.exitCode, 0)
+})
+
 test.serial('idle waits cost no time', async t => {
   using queue = new Queue<number>()
   const waits = Array.from({ length: 50 }, () => queue.get())

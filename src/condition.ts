@@ -112,6 +112,7 @@ export class Condition extends SharedObject {
         return wait
       },
       mustLook: () => true,
+      mayRest: false,
       end: () => { if (!ended) cancelled = call(() => native.conditionCancel(wait)) },
     })
     this.#lines.add(line)

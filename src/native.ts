@@ -79,15 +79,18 @@ export const bare = {
     queueGlance()
     return whole()
   },
-  /** Begins to wait in the event loop; returns the number of the wait. See {@link mustLook}. */
+  /**
+   * Begins to wait in the event loop; returns the number of the wait. The caller must look once more, but where the wait is for a
+   * message and {@link isMore} says false: none was there after it stood in the list.
+   */
   waitBegin(what: number, id: number): number {
     cells[0] = what
     doubles[4] = id
     waitBegin()
     return doubles[3] as number
   },
-  /** False when the wait that was begun last is for a message, and none was there after it stood in the list. */
-  mustLook: (): boolean => cells[0] === 1,
+  /** What `waitBegin` and `waitCalled` say besides, right after them. */
+  isMore: (): boolean => cells[4] === 1,
   /** Ends a wait. If it was called and nobody has looked since, the next one in the list is called instead. */
   waitEnd(what: number, id: number, wait: number): void {
     cells[0] = what
@@ -96,7 +99,14 @@ export const bare = {
     doubles[4] = id
     waitEnd()
   },
-  /** The next of the waits that were called and must look now, -1 when that was the last; `first` asks who was called since. */
+  /** Says whether a wait rests: then the listener is called before the event loop sleeps. */
+  rests(is: boolean): void {
+    cells[5] = is ? 1 : 0
+  },
+  /**
+   * The next of the waits that were called and must look now, -1 for none; {@link isMore} tells of others. `first` asks who was
+   * called since.
+   */
   waitCalled(first: boolean): number {
     cells[0] = first ? 1 : 0
     waitCalled()

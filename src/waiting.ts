@@ -169,15 +169,33 @@ function listen(): void {
   listening = true
 }
 
+/**
+ * The line whose wait goes on though nobody stands in it: until the event loop is about to sleep, since whoever got something
+ * often waits for more in the same turn.
+ */
+let resting: Line | null = null
+
+function rest(line: Line | null): void {
+  resting = line
+  bare.rests(line !== null)
+}
+
 function onCall(): void {
-  for (let wait = bare.waitCalled(true); wait >= 0; wait = bare.waitCalled(false)) lines.get(wait)?.advance()
+  resting?.leave()
+  let wait = bare.waitCalled(true)
+  for (;;) {
+    const isLast = !bare.isMore()
+    if (wait >= 0) lines.get(wait)?.advance()
+    if (isLast) return
+    wait = bare.waitCalled(false)
+  }
 }
 
 /** A millisecond's worth of operations may finish in the turn that began them. */
 const TURN = 1
 const LONGEST_STRIDE = 64
 /** So many operations may go by before a turn is watched: for who does one or two a turn, and then sleeps, that costs too much. */
-const UNWATCHED = 8
+const UNWATCHED = 16
 let unwatched = 0
 let isWatched = false
 let isOver = false
@@ -220,6 +238,8 @@ function endTurn(): void {
 }
 
 let lookedInVain = false
+/** So many of the next looks are spared. */
+let spared = 0
 
 /**
  * Looks a little longer for what is not there yet, by `glance`, which spins for some microseconds where that has paid lately (1: it
@@ -228,7 +248,12 @@ let lookedInVain = false
  */
 export function isThereSoon(glance: () => number): boolean {
   if (lookedInVain || isTurnOver()) return false
+  if (spared > 0) {
+    spared -= 1
+    return false
+  }
   const found = glance()
+  if (found < 0) spared = UNWATCHED
   if (found === 0) {
     lookedInVain = true
     if (!isWatched) watch()
@@ -248,6 +273,8 @@ export interface Source {
   begin(): number
   /** Right after `begin`: false when that has looked itself, and found nothing. */
   mustLook(): boolean
+  /** True where the wait may go on for the rest of the turn when nobody stands in line any more, and who comes has tried before. */
+  readonly mayRest: boolean
   end(wait: number): void
   /** One has got it, and others are left in the line. */
   again?(wait: number): void
@@ -255,6 +282,7 @@ export interface Source {
 
 /** The wait for a thing by its id, which throws once the thing is closed here. */
 class Plain implements Source {
+  readonly mayRest: boolean = false
   readonly #what: What
   readonly #id: () => number
   #begun = 0
@@ -302,12 +330,14 @@ export function takingTurns(id: () => number): Source {
 }
 
 class ForMessage extends Plain {
+  override readonly mayRest = true
+
   constructor(id: () => number) {
     super(What.Getter, id)
   }
 
   override mustLook(): boolean {
-    return bare.mustLook()
+    return bare.isMore()
   }
 }
 
@@ -316,15 +346,19 @@ export function forMessage(id: () => number): Source {
   return new ForMessage(id)
 }
 
-/** Somebody in a line. */
-interface Standing {
+/** Somebody in a line, which is a list of them. */
+abstract class Standing {
+  next: Standing | null = null
+  previous: Standing | null = null
+  isInLine = false
+
   /** True when it is settled: it leaves the line. */
-  advance(): boolean
-  fail(error: unknown): void
+  abstract advance(): boolean
+  abstract fail(error: unknown): void
 }
 
 /** See {@link Line.stand}. */
-class Entry<T> implements Standing {
+class Entry<T> extends Standing {
   readonly #attempt: () => T | typeof notYet
   readonly #resolve: (result: T) => void
   readonly #reject: (reason: unknown) => void
@@ -332,6 +366,7 @@ class Entry<T> implements Standing {
   release: (() => void) | null = null
 
   constructor(attempt: () => T | typeof notYet, resolve: (result: T) => void, reject: (reason: unknown) => void) {
+    super()
     this.#attempt = attempt
     this.#resolve = resolve
     this.#reject = reject
@@ -372,7 +407,8 @@ const settled = Promise.resolve()
 /** Those of this thread who wait for one thing, first come, first served. */
 export class Line {
   readonly #source: Source
-  readonly #entries = new Set<Standing>()
+  #first: Standing | null = null
+  #last: Standing | null = null
   #wait: number | null = null
 
   /** For a thing by its number and id, or for what begins and ends in another way. */
@@ -384,7 +420,27 @@ export class Line {
 
   /** True when somebody waits: whoever comes now stands behind them. */
   get isBusy(): boolean {
-    return this.#entries.size > 0
+    return this.#first !== null
+  }
+
+  #enter(entry: Standing): void {
+    const last = this.#last
+    entry.previous = last
+    if (last === null) this.#first = entry
+    else last.next = entry
+    this.#last = entry
+    entry.isInLine = true
+  }
+
+  #remove(entry: Standing): void {
+    // Whoever tried may have closed the thing meanwhile, which empties the line.
+    if (!entry.isInLine) return
+    const { next, previous } = entry
+    if (previous === null) this.#first = next
+    else previous.next = next
+    if (next === null) this.#last = previous
+    else next.previous = previous
+    entry.isInLine = false
   }
 
   /** What an operation without a result returns that needed no wait: mostly one promise for all of them. */
@@ -424,36 +480,36 @@ export class Line {
     return new Promise<T>((resolve, reject) => {
       const entry = new Entry<T>(attempt, resolve, reject)
       const begin = timeout === Infinity && signal === undefined ? null : this.#limit(entry, timeout, signal, late)
-      this.#entries.add(entry)
+      this.#enter(entry)
       let mustLook = true
       try {
         mustLook = this.#begin()
       } catch (error) {
-        this.#entries.delete(entry)
+        this.#remove(entry)
         entry.fail(error)
         return
       }
       if (mustLook) this.advance()
       // Last: on a crowded machine a short timeout may be over by now, and then it must have stood in line to leave it.
-      if (begin !== null && this.#entries.has(entry)) begin()
+      if (begin !== null && entry.isInLine) begin()
     })
   }
 
   /** Ends the wait of an entry when it is aborted or time is up; returns what makes time count. */
   #limit<T>(entry: Entry<T>, timeout: number, signal: AbortSignal | undefined, late: () => T): () => void {
     let timer: NodeJS.Timeout | null = null
-    const leave = (end: () => T): void => {
-      this.#entries.delete(entry)
+    const quit = (end: () => T): void => {
+      this.#remove(entry)
       entry.finish(end)
-      this.#settleWait()
+      this.leave()
     }
-    const onAbort = (): void => { leave(() => { throw signal?.reason as Error }) }
+    const onAbort = (): void => { quit(() => { throw signal?.reason as Error }) }
     const began = performance.now()
     const tick = (): void => {
       // A timer may be a little early, and takes no more than 2^31 ms.
       const left = timeout - (performance.now() - began)
       if (left > 0) timer = setTimeout(tick, Math.min(Math.ceil(left), 2 ** 31 - 1))
-      else leave(late)
+      else quit(late)
     }
     entry.release = () => {
       if (timer !== null) clearTimeout(timer)
@@ -465,7 +521,11 @@ export class Line {
 
   /** Sees to it that a wait stands for the line; true when somebody must look. */
   #begin(): boolean {
-    if (this.#wait !== null) return true
+    if (this.#wait !== null) {
+      if (resting !== this) return true
+      rest(null)
+      return false
+    }
     listen()
     const wait = this.#source.begin()
     this.#wait = wait
@@ -475,27 +535,33 @@ export class Line {
 
   /** Lets those in the line try, in order, for at most a millisecond. */
   advance(): void {
-    const entries = this.#entries
-    const before = entries.size
-    let began = -1
-    for (const entry of entries) {
-      if (before > 1 && began < 0) began = performance.now()
-      if (!entry.advance()) break
-      entries.delete(entry)
-      if (entries.size > 0 && performance.now() - began > TURN) {
+    const began = this.#first === this.#last ? 0 : performance.now()
+    let settled = false
+    for (let entry = this.#first; entry !== null && entry.advance(); entry = this.#first) {
+      settled = true
+      this.#remove(entry)
+      if (this.#first !== null && performance.now() - began > TURN) {
         setImmediate(() => { this.advance() })
         return
       }
     }
-    const { size } = entries
     const wait = this.#wait
-    if (wait !== null && size > 0 && size < before) this.#source.again?.(wait)
-    this.#settleWait()
+    if (wait === null) return
+    if (this.#first !== null) {
+      if (settled) this.#source.again?.(wait)
+    } else if (settled && this.#source.mayRest) {
+      if (resting !== this) resting?.leave()
+      rest(this)
+    } else {
+      this.leave()
+    }
   }
 
-  #settleWait(): void {
+  /** Ends the wait when nobody stands in line. */
+  leave(): void {
     const wait = this.#wait
-    if (wait === null || this.#entries.size > 0) return
+    if (wait === null || this.#first !== null) return
+    if (resting === this) rest(null)
     this.#wait = null
     lines.delete(wait)
     this.#source.end(wait)
@@ -503,9 +569,10 @@ export class Line {
 
   /** Fails everybody in the line: the thing is closed here. */
   fail(error: unknown): void {
-    const entries = [...this.#entries]
-    this.#entries.clear()
-    for (const entry of entries) entry.fail(error)
-    this.#settleWait()
+    for (let entry = this.#first; entry !== null; entry = this.#first) {
+      this.#remove(entry)
+      entry.fail(error)
+    }
+    this.leave()
   }
 }

@@ -33,7 +33,8 @@ type Call = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys:
 struct Cells {
     numbers: [Cell<u32>; 4],
     integer: Cell<i32>,
-    _gap: u32,
+    /// Not 0: a wait is to be ended before the event loop sleeps.
+    resting: Cell<u32>,
     double: Cell<f64>,
     /// A number that takes more than 32 bits.
     wide: Cell<f64>,
@@ -66,6 +67,13 @@ pub fn act_for(isolate: Option<&Isolate>) {
             ..common.get()
         })
     });
+}
+
+/// True when JavaScript keeps a wait that nobody stands in for: it wants to be called before this thread's event loop sleeps.
+pub fn is_resting() -> bool {
+    let cells = COMMON.get().cells;
+    // SAFETY: as in `run`.
+    !cells.is_null() && unsafe { &*cells }.resting.get() != 0
 }
 
 /// Runs `body` with the numbers of a call.
@@ -151,6 +159,15 @@ impl Number for f64 {
     #[inline]
     fn put(self, cells: &Cells) {
         cells.double.set(self);
+    }
+}
+
+/// A number, and a yes or no in the place of a whole one.
+impl Number for (f64, bool) {
+    #[inline]
+    fn put(self, cells: &Cells) {
+        cells.double.set(self.0);
+        cells.integer.set(i32::from(self.1));
     }
 }
 
@@ -311,15 +328,9 @@ unsafe extern "C" fn queue_glance(env: sys::napi_env, _: sys::napi_callback_info
     run(env, |isolate, [id]| queue::glance(isolate, id))
 }
 
-/// Begins to wait: see [`waits::begin`]. The first number says then whether to look once more: 1 or 0.
+/// Begins to wait: see [`waits::begin`].
 unsafe extern "C" fn wait_begin(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
-    run_with_double(env, |isolate, [what], id| {
-        let (wait, found) = waits::begin(isolate, what, id)?;
-        // SAFETY: as in `run`.
-        let cells = unsafe { &*COMMON.get().cells };
-        cells.numbers[0].set(u32::from(found));
-        Ok(wait)
-    })
+    run_with_double(env, |isolate, [what], id| waits::begin(isolate, what, id))
 }
 
 /// Ends a wait: see [`waits::end`].
@@ -470,7 +481,7 @@ const CALLS: &[(&str, Call)] = &[
 
 /// An object with the bare calls, by their names, and `cells`: the first one of this thread makes it, with the cells that it is
 /// given. Numbers go into the first four words of the cells, one of more than 32 bits into the 8 bytes from the 32nd; a whole
-/// number comes back in the fifth word, any other in the 8 bytes from the 24th.
+/// number comes back in the fifth word, any other in the 8 bytes from the 24th. The sixth says whether a wait rests.
 #[napi(ts_return_type = "Record<string, () => void> & { cells: Buffer }")]
 pub fn bare_calls(env: &Env, mut cells: Buffer) -> Result<Object<'_>> {
     let common = COMMON.get();

@@ -4,6 +4,7 @@
 //! libuv's functions are looked up in the running program: Node exports them. Where they are missing
 //! asynchronous waiting is refused with an error that says so.
 
+use crate::bare;
 use crate::failure::{Result, fail, node, state};
 use crate::isolate::{Isolate, existing};
 use napi::Env;
@@ -258,7 +259,7 @@ unsafe extern "C" fn on_prepare(handle: Handle) {
     // Whatever is looked at may begin to wait again, so the loop parks only after a look that found
     // nothing: a loop that sleeps without having parked would not be rung.
     while !isolate.waits.borrow().is_empty() {
-        if !dirty().unwrap_or(false) {
+        if !dirty().unwrap_or(false) && !bare::is_resting() {
             // 0 when the loop has work, but also when a descriptor has yet to be added to its epoll, and
             // then it may sleep: so it parks in either case, and only spares itself the spinning.
             // SAFETY: the loop is running.

@@ -266,8 +266,9 @@ pub fn wait_again(env: &Env, wait: f64) -> Result<()> {
         .map_err(fail)
 }
 
-/// The next of the waits that were called and must look now, -1 when that was the last. `first` asks who was called since.
-pub fn next_called(isolate: &Isolate, first: bool) -> Result<f64> {
+/// The next of the waits that were called and must look now, -1 for none, and whether there are more. `first` asks who was
+/// called since.
+pub fn next_called(isolate: &Isolate, first: bool) -> Result<(f64, bool)> {
     let mut called = isolate.called.borrow_mut();
     if first {
         isolate.arena.take_dirty(&isolate.me).map_err(fail)?;
@@ -278,7 +279,8 @@ pub fn next_called(isolate: &Isolate, first: bool) -> Result<f64> {
             }
         }
     }
-    Ok(called.pop().map_or(NONE, |record| record.0 as f64))
+    let next = called.pop().map_or(NONE, |record| record.0 as f64);
+    Ok((next, !called.is_empty()))
 }
 
 /// Sets the function that is called when a wait must look.
