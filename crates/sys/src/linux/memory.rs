@@ -292,8 +292,8 @@ pub fn write_fresh(fd: RawFd, off: u64, bytes: &[u8]) -> usize {
 }
 
 /// From so many bytes on [`copy_past`] goes around the caches. The source, the message and the few before it that are on their
-/// way do not fit into a shared cache of 32 MiB then. Of fewer bytes the reader finds some in there, and is faster with them.
-const PAST_CACHES: usize = 8 << 20;
+/// way leave little of a shared cache of 32 MiB then. Of fewer bytes the reader finds some in there, and is faster with them.
+const PAST_CACHES: usize = 4 << 20;
 
 /// Copies `bytes` to `to`. Many bytes are written around the caches: the processor need not read what they replace, which
 /// makes half of the traffic of a plain copy, and the caches keep what they had. They are in memory when this returns, so
