@@ -2,7 +2,7 @@
  * Messages on their way: a value to the native part and back, with everything that travels beside its bytes.
  */
 
-import { decode, encode, encodeNumber, Kind, needsOf, scratchArea, type Message } from './codec/index.js'
+import { BLOB_BYTES, decode, encode, encodeNumber, Kind, mayNeed, needsOf, scratchArea, type Message } from './codec/index.js'
 import { flat, pairs } from './handles.js'
 import { bare, native, receiving } from './native.js'
 import { noteReceived, surrender } from './memory.js'
@@ -64,7 +64,7 @@ export function putNumber(queue: number, value: number): number {
 }
 
 function putLarge(queue: number, { kind, area, length, blobs, handles, pieces }: Message): number {
-  isLong()
+  if (blobs.length > 0) isLong()
   const put = native.queuePutLarge(queue, kind, area, length, [...blobs], flat(handles))
   if (put === Put.Done && pieces.length > 0) surrender(pieces)
   return put
@@ -126,9 +126,8 @@ export function take(queue: number, patient: boolean, get = queueGet): unknown {
 export function readSmall(kind: number, area: Buffer, start: number, end: number, patient: boolean): unknown {
   // A bare value needs nothing.
   if (kind < Kind.Graph) return decode(kind, area, start, end)
-  if (patient) {
-    const modules = needsOf(kind, area, start, end)
-    const loading = modules.length > 0 ? preload(modules) : undefined
+  if (patient && mayNeed(kind)) {
+    const loading = preload(needsOf(kind, area, start, end))
     if (loading !== undefined) {
       const copy = Buffer.from(area.subarray(start, end))
       return loading.then(() => decode(kind, copy, 0, copy.length, none, none, extensionsOf()))
@@ -139,8 +138,8 @@ export function readSmall(kind: number, area: Buffer, start: number, end: number
 
 /** The value of a message that the native part gave, or a promise of it. */
 export function readLarge(received: Received, patient: boolean): unknown {
-  isLong()
-  const loading = patient ? preload(needs(received)) : undefined
+  if (received.blobs.length > 0 || received.bytes.byteLength > BLOB_BYTES) isLong()
+  const loading = patient && mayNeed(received.kind) ? preload(needs(received)) : undefined
   return loading === undefined ? read(received) : loading.then(() => read(received))
 }
 

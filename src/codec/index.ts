@@ -214,9 +214,14 @@ export function decode(
   }
 }
 
+/** False where a message of that kind needs no module. */
+export function mayNeed(kind: number): boolean {
+  return kind >= Kind.Graph && (kind & Flag.Needs) !== 0
+}
+
 /** URLs of the modules that must be loaded before the message is decoded: those that its functions refer to. */
 export function needsOf(kind: number, bytes: Buffer, start = 0, end = bytes.length): readonly string[] {
-  if (kind < Kind.Graph || (kind & Flag.Needs) === 0) return nothing
+  if (!mayNeed(kind)) return nothing
   const decoder = new Decoder()
   try {
     decoder.open(bytes, start, end)
