@@ -10,14 +10,11 @@ import { encodeOther } from './encode-builtins.js'
 import { SerializationError } from '../errors.js'
 import type { Extensions, FunctionDescription, FunctionExtension } from './extensions.js'
 import { BLOB_BYTES, BufferEntry, Flag, Kind, Tag, viewTypes } from './format.js'
+import { Numbering } from './numbering.js'
 import { adviceFor, Refusal } from './refusal.js'
 import { shrink } from './scratch.js'
 import { firstShape, fits, mayBeModule, MAX_KEYS, sameKeys, shapeOf, writerOf, type WriteShape } from './shapes.js'
 import { isLatin1, LOOP_LIMIT } from './strings.js'
-import { Writer } from './writer.js'
-
-/** Up to so many objects are searched one by one for a second occurrence; beyond, a Map takes over. */
-const LINEAR = 12
 
 /** Counts messages, so that a shape knows whether its number is of this one. */
 let messages = 0
@@ -25,7 +22,7 @@ const nothingMore: Extensions = {}
 const noBytes: readonly Uint8Array[] = []
 const noPieces: readonly ArrayBuffer[] = []
 
-export class Encoder extends Writer {
+export class Encoder extends Numbering {
   kind = 0
   /** Where in the scratch area the message begins. */
   protected start = 0
@@ -37,17 +34,11 @@ export class Encoder extends Writer {
   pieces: ArrayBuffer[] = noPieces as ArrayBuffer[]
   extensions = nothingMore
 
-  private readonly seen = new Array<unknown>(LINEAR).fill(null)
-  private seenMap: Map<object, number> | null = null
-  private objects = 0
   private message = 0
   private shapes = 0
   private lastShape = firstShape
-  private flags = 0
   private buffers: BufferTable | null = null
   private needs: Set<string> | null = null
-  /** Objects that the receiver can only make once it has their class, which is being written. */
-  unmade: Set<object> | null = null
 
   /** Encodes a value from that place in the area on. */
   encode(value: unknown, extensions: Extensions, start = 0): void {
@@ -153,18 +144,14 @@ export class Encoder extends Writer {
     this.message = messages += 1
     this.shapes = 0
     this.flags = 0
-    this.objects = 0
     try {
       const guess = this.lastShape.next
       if (guess === null || !this.writeCompiled(value as object, guess)) this.write(value)
       if (this.needs !== null || (this.flags & Flag.Buffers) !== 0) this.writeSections()
     } finally {
-      const { seen } = this
-      for (let i = Math.min(this.objects, LINEAR) - 1; i >= 0; i -= 1) seen[i] = null
-      this.seenMap = null
+      this.forgetNumbers()
       this.buffers?.clear()
       this.needs = null
-      this.unmade = null
     }
     this.kind = Kind.Graph + this.flags
     this.length = this.at - this.start
@@ -198,40 +185,6 @@ export class Encoder extends Writer {
     else encodeOther(this, value, prototype)
   }
 
-  /** Writes a reference if the object was met before; else gives it its number. */
-  writeReference(value: object): boolean {
-    let id: number | undefined = -1
-    if (this.seenMap === null) {
-      const seen = this.seen
-      const count = this.objects
-      for (let i = 0; i < count; i += 1) {
-        if (seen[i] === value) {
-          id = i
-          break
-        }
-      }
-      if (id < 0) {
-        if (count < LINEAR) seen[count] = value
-        else {
-          this.seenMap = new Map(seen.map((object, index) => [object as object, index]))
-          this.seenMap.set(value, count)
-        }
-      }
-    } else {
-      id = this.seenMap.get(value) ?? -1
-      if (id < 0) this.seenMap.set(value, this.objects)
-    }
-    if (id < 0) {
-      this.objects += 1
-      return false
-    }
-    if (this.unmade?.has(value) === true) throw new Refusal(value, 'its class leads back to it, and extends a built-in one; keep what leads back out of static members')
-    this.flags |= Flag.Shared
-    this.bytes[this.at++] = Tag.Reference
-    this.writeVaruint(id)
-    return true
-  }
-
   /** Writes the outermost object if it is of that shape, and the shape is worth it. */
   private writeCompiled(value: object, guess: WriteShape): boolean {
     const write = writerOf(guess)
@@ -241,16 +194,6 @@ export class Encoder extends Writer {
   beginShape(shape: WriteShape): void {
     this.lastShape = shape
     this.writeShape(shape, shape.words!)
-  }
-
-  register(value: object): void {
-    this.seen[this.objects] = value
-    this.objects += 1
-  }
-
-  private registerBoth(root: object, array: object): void {
-    this.register(root)
-    this.register(array)
   }
 
   writeChecked(value: number): void {
