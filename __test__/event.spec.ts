@@ -75,6 +75,7 @@ test.serial('a signal ends the wait, close fails it, a token carries it', async 
   const event = new Event()
   const control = new AbortController()
   const first = event.wait({ signal: control.signal })
+  t.is(inspect(event), 'Event { unset, 1 waiting }')
   control.abort(new Error('enough'))
   await t.throwsAsync(first, { message: 'enough' })
   using same = fromToken<Event>(toToken(event))

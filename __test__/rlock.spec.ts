@@ -193,6 +193,20 @@ test.serial('an owner that dies at any depth leaves it to the next, ownerDied, a
   t.true(next.ownerDied)
 })
 
+test.serial('a signal ends the wait of another task with its reason, and nothing is acquired after that', async t => {
+  using lock = new RLock()
+  const guard = await lock.acquire()
+  const control = new AbortController()
+  const waiting = lock.acquire({ signal: control.signal })
+  const reason = new Error('enough')
+  control.abort(reason)
+  t.is(await t.throwsAsync(waiting), reason)
+  await t.throwsAsync(lock.acquire({ signal: AbortSignal.abort(reason) }), { is: reason })
+  guard.release()
+  await new Promise(resolve => setTimeout(resolve, 20))
+  t.false(lock.locked)
+})
+
 test.serial('a token and a message carry it as what it is', async t => {
   using lock = new RLock({ name: 'seven' })
   using same = fromToken<RLock>(toToken(lock))

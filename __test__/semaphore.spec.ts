@@ -96,6 +96,27 @@ test.serial('a guard gives back once; scopes; close', async t => {
   t.throws(() => { semaphore.release() }, { instanceOf: ClosedError })
 })
 
+test.serial('an abort signal ends a wait with its reason, and takes no permit after that; inspect tells of those who wait', async t => {
+  for (const semaphore of [new Semaphore(1), new BoundedSemaphore(1)]) {
+    const guard = semaphore.acquireSync()
+    const control = new AbortController()
+    const waiting = semaphore.acquire({ signal: control.signal })
+    const next = semaphore.acquire()
+    t.regex(inspect(semaphore), /\{ 0 of 1 permits(, robust)?, 1 waiting \}$/, 'a thread stands in line once')
+    const reason = new Error('enough')
+    control.abort(reason)
+    t.is(await t.throwsAsync(waiting), reason)
+    await t.throwsAsync(semaphore.acquire({ signal: AbortSignal.abort(reason) }), { is: reason })
+    guard.release()
+    const other = await next
+    t.is(semaphore.value, 0)
+    other.release()
+    t.is(semaphore.value, 1)
+    t.notRegex(inspect(semaphore), /waiting/)
+    semaphore.close()
+  }
+})
+
 test.serial('a signal from one process to another; permits that were taken as such stay taken', async t => {
   using signal = new Semaphore(0)
   const child = new Process({ target: (theirs: Semaphore) => { for (let k = 0; k < 3; k += 1) theirs.acquireSync() }, args: [signal] }).start()
