@@ -141,3 +141,10 @@ test.serial('memoryUsage counts', t => {
   t.true(memoryUsage().usedBytes >= before.usedBytes + 1_000_000)
   queue.shutdown({ immediate: true })
 })
+
+test.serial('of two copies of the package in one thread the one that is used last works, and the other says so', async t => {
+  const { out, err, code } = await run('copies.cjs', [])
+  t.is(err, '')
+  t.deepEqual(out.trim().split('\n'), ['first', 'true', 'second', ...Array.from({ length: 4 }, () => 'ERR_POLYPROC_STATE')])
+  t.is(code, 0)
+})

@@ -6,7 +6,7 @@
 import { createRequire } from 'node:module'
 import type * as Native from '../index.js'
 import { fromNative, StateError } from './errors.js'
-import { onScratch } from './codec/index.js'
+import { encodeNoMore, onScratch } from './codec/index.js'
 
 function loadNative(): typeof Native {
   const load = createRequire(import.meta.filename)
@@ -443,6 +443,7 @@ let joined = false
 /** Joins the family, once, before the first use of shared memory. */
 export function join(): void {
   if (joined) return
+  takeOver()
   call(() => {
     if (!isMainThread) {
       native.setWorker()
@@ -454,6 +455,38 @@ export function join(): void {
   joined = true
 }
 
+/**
+ * Of the copies of this module in a thread (a test runner loads one for each file of tests) one has the areas and the event
+ * loop: the one that was first used last. What the others are asked for fails.
+ */
+const copies = raw as { leave?: () => void }
+const leaving: (() => void)[] = []
+let isLeft = false
+
+/** What is done here once another copy of the package is used in this thread. */
+export function onLeaving(leave: () => void): void {
+  leaving.push(leave)
+}
+
+function refuse(): never {
+  throw new StateError('another copy of polyproc has been loaded in this thread since, and is the one to be used')
+}
+
+function takeOver(): void {
+  try {
+    copies.leave?.()
+  } catch {
+    // What it was loaded in may be gone.
+  }
+  copies.leave = () => {
+    isLeft = true
+    for (const leave of leaving) leave()
+    areas.length = 0
+    encodeNoMore(refuse)
+    bare.waitBegin = refuse
+  }
+}
+
 const RECEIVING_BYTES = 64 * 1024
 const areas: Buffer[] = []
 
@@ -461,6 +494,7 @@ const areas: Buffer[] = []
 export function receiving(depth: number): Buffer {
   let area = areas[depth]
   if (area === undefined) {
+    if (isLeft) refuse()
     area = Buffer.allocUnsafeSlow(RECEIVING_BYTES)
     areas[depth] = area
     if (depth > 0) native.scratch(true, depth, area)

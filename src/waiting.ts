@@ -7,8 +7,8 @@
  * resolves by `setImmediate`, so that a busy `for await` starves no timer.
  */
 
-import { fromNative, InterruptedError } from './errors.js'
-import { bare, call, isMainThread, native } from './native.js'
+import { fromNative, InterruptedError, StateError } from './errors.js'
+import { bare, call, isMainThread, native, onLeaving } from './native.js'
 
 /** How long to wait, and what ends the wait early. */
 export interface WaitOptions {
@@ -190,6 +190,11 @@ function onCall(): void {
     wait = bare.waitCalled(false)
   }
 }
+
+onLeaving(() => {
+  const left = new StateError('another copy of polyproc has been loaded in this thread while this waited')
+  for (const line of [...lines.values()]) line.fail(left)
+})
 
 /** A millisecond's worth of operations may finish in the turn that began them. */
 const TURN = 1

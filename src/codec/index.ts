@@ -9,7 +9,7 @@ import { Encoder } from './encoder.js'
 import type { Extensions } from './extensions.js'
 import { Flag, Kind } from './format.js'
 import { toSerializationError } from './refusal.js'
-import { areaAt } from './scratch.js'
+import { areaAt, giveUpAreas } from './scratch.js'
 
 export type { Extensions, FunctionDescription, FunctionExtension, HandleExtension, InstanceExtension, MemoryExtension } from './extensions.js'
 export { BLOB_BYTES, Kind } from './format.js'
@@ -142,6 +142,12 @@ export function encodeNumber(value: number): number {
   }
   view.setFloat64(0, value, true)
   return Kind.Float64
+}
+
+/** From now on `refuse`, which throws, answers whoever encodes. */
+export function encodeNoMore(refuse: () => never): void {
+  encodings.length = 0
+  giveUpAreas(refuse)
 }
 
 /** The place in the stack of areas of the one that is used next. */

@@ -60,3 +60,9 @@ export function grow(area: Area, used: number, size: number): void {
 export function shrink(area: Area): void {
   if (area.bytes.length > KEEP_BYTES) assign(area, memory(FIRST_BYTES))
 }
+
+/** Gives all areas up; `refuse` throws whenever another would be made. */
+export function giveUpAreas(refuse: () => never): void {
+  areas.length = 0
+  listener = refuse
+}

@@ -106,10 +106,10 @@ fn done(code: c_int, what: &str) -> Result<()> {
     }
 }
 
-/// Makes the loop's handles and remembers the listener. They do not keep the process alive.
+/// Makes the loop's handles and remembers the listener, which replaces one of before. They do not keep the process alive.
 pub fn prepare(env: &Env, isolate: &Rc<Isolate>, listener: sys::napi_value) -> Result<()> {
-    if isolate.event_loop.borrow().is_some() {
-        return Ok(());
+    if let Some(event_loop) = isolate.event_loop.borrow_mut().as_mut() {
+        return replace_listener(env, event_loop, listener);
     }
     let uv = uv()?;
     let mut uv_loop = ptr::null_mut();
@@ -175,6 +175,17 @@ pub fn prepare(env: &Env, isolate: &Rc<Isolate>, listener: sys::napi_value) -> R
     node(status, "napi_add_async_cleanup_hook")?;
     *isolate.event_loop.borrow_mut() = Some(event_loop);
     isolate.arena.hang_bell(&isolate.me, bell_fd).map_err(fail)
+}
+
+fn replace_listener(env: &Env, event_loop: &mut EventLoop, listener: sys::napi_value) -> Result<()> {
+    let mut function = ptr::null_mut();
+    // SAFETY: the function is alive during this call.
+    let status = unsafe { sys::napi_create_reference(env.raw(), listener, 1, &raw mut function) };
+    node(status, "napi_create_reference")?;
+    let before = std::mem::replace(&mut event_loop.listener, function);
+    // SAFETY: made by `napi_create_reference`, and nobody else has it.
+    let status = unsafe { sys::napi_delete_reference(env.raw(), before) };
+    node(status, "napi_delete_reference")
 }
 
 fn callback(
