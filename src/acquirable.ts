@@ -6,7 +6,7 @@
 import { DeadlockError, fromNative, InterruptedError, TimeoutError } from './errors.js'
 import { isMainThread } from './native.js'
 import { SharedObject } from './shared-object.js'
-import { takingTurns, Line, notYet, timeoutOf, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+import { TakingTurns, Line, notYet, timeoutOf, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** What the native part says of an acquisition: its turn, or one of these. */
 export const NOT = -1
@@ -68,7 +68,7 @@ export type Context = number
 
 /** See the module. */
 export abstract class Acquirable extends SharedObject {
-  readonly #line = new Line(takingTurns(() => this.id()))
+  readonly #line = new Line(new TakingTurns(() => this.id()))
   readonly #fresh = (): LockGuard | typeof notYet => this.#attempt(this.newContext())
 
   /** Tries to acquire: what the native part says. */

@@ -9,7 +9,7 @@ import { fromNative, OutOfMemoryError } from './errors.js'
 import { ended, nothing, Put, putInto, putNumber, send, take, Waiting } from './message.js'
 import { bare, call, native } from './native.js'
 import { extensionsOf } from './shipping.js'
-import { forMessage, isLong, isThereSoon, isTurnOver, Line, notYet, remaining, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
+import { ForMessage, isLong, isThereSoon, isTurnOver, Line, notYet, remaining, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
 /** What a user of the channel says when something cannot be done; each throws. */
 export interface Refusals {
@@ -52,7 +52,7 @@ export class Channel<S, R> {
     this.#id = id
     this.#refuse = refuse
     this.#root = root
-    this.#getters = new Line(forMessage(id))
+    this.#getters = new Line(new ForMessage(id))
     this.#putters = new Line(What.Putter, id)
   }
 

@@ -319,7 +319,8 @@ class Plain implements Source {
   }
 }
 
-class TakingTurns extends Plain {
+/** For what goes to those who wait in turn: when one has got it, the rest of its line stands behind all others, of every process. */
+export class TakingTurns extends Plain {
   constructor(id: () => number) {
     super(What.Shared, id)
   }
@@ -329,12 +330,8 @@ class TakingTurns extends Plain {
   }
 }
 
-/** For what goes to those who wait in turn: when one has got it, the rest of its line stands behind all others, of every process. */
-export function takingTurns(id: () => number): Source {
-  return new TakingTurns(id)
-}
-
-class ForMessage extends Plain {
+/** For the next message of a queue: an attempt is made only where there is one. */
+export class ForMessage extends Plain {
   override readonly mayRest = true
 
   constructor(id: () => number) {
@@ -344,11 +341,6 @@ class ForMessage extends Plain {
   override mustLook(): boolean {
     return bare.isMore()
   }
-}
-
-/** For the next message of a queue: an attempt is made only where there is one. */
-export function forMessage(id: () => number): Source {
-  return new ForMessage(id)
 }
 
 /** Somebody in a line, which is a list of them. */

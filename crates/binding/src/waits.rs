@@ -217,12 +217,12 @@ pub fn begin(isolate: &Isolate, what: u32, id: f64) -> Result<(f64, bool)> {
         .map_err(fail)?;
     isolate.waits.borrow_mut().push(record);
     event_loop::update(isolate);
-    let found = match target {
+    let must_look = match target {
         // What fails here does so again where the caller looks.
         Target::Getter(_) => target.is_ready(isolate).unwrap_or(true),
         _ => true,
     };
-    Ok((record.0 as f64, found))
+    Ok((record.0 as f64, must_look))
 }
 
 /// Ends a wait. If it was woken and nobody has looked since, the next in the list is woken instead.
