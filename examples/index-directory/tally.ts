@@ -2,8 +2,9 @@
 
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { addWord, readFile, type FileRecord, type Words } from './read-file.js'
+import { readFile, type FileRecord, type Words } from './read-file.js'
 import { reasonOf, type Batch, type Unreadable } from './walk.js'
+import { WordTotals, wordReportOf, type WordReport } from './word-totals.js'
 
 /** What was found in some batches. */
 export interface Findings {
@@ -15,9 +16,7 @@ export interface Findings {
 }
 /** Findings as one message, so that they are known whole or not at all. */
 export interface Report extends Omit<Findings, 'words'> {
-  /** The words on a line each: one long text is sent and taken apart in a fraction of the time that a Map takes. */
-  words: string
-  counts: Uint32Array
+  words: WordReport
   /** Bytes that were not in memory yet. */
   fromDisk: number
 }
@@ -37,7 +36,7 @@ export function nothingFound(): Findings {
 }
 
 export function reportOf({ words, ...findings }: Findings, fromDisk: number): Report {
-  return { ...findings, fromDisk, words: [...words.keys()].join('\n'), counts: Uint32Array.from(words.values()) }
+  return { ...findings, words: wordReportOf(words), fromDisk }
 }
 
 /** Reads the files of a batch and adds what they are to the findings. */
@@ -54,17 +53,19 @@ export function readBatch(root: string, batch: Batch, findings: Findings): void 
 
 /** All that is known so far. */
 export class Tally {
+  /** What this process reads itself goes here. */
   readonly found: Findings = nothingFound()
+  readonly #words = new WordTotals()
   /** Bytes that had to be read from disk. */
   fromDisk = 0
 
   add(report: Report): void {
-    const { batches, files, unreadable, words } = this.found
+    const { batches, files, unreadable } = this.found
     this.fromDisk += report.fromDisk
     for (const id of report.batches) batches.push(id)
     for (const file of report.files) files.push(file)
     for (const path of report.unreadable) unreadable.push(path)
-    if (report.counts.length > 0) report.words.split('\n').forEach((word, k) => { addWord(words, word, report.counts[k] ?? 0) })
+    this.#words.add(report.words)
   }
 
   /** Files of batches of which nothing was heard. */
@@ -83,19 +84,11 @@ export class Tally {
       lines += file.lines
       words += file.words
     }
-    const frequent = mostFrequent(this.found.words, 10)
-    return { files: files.length, bytes, lines, words, distinctWords: this.found.words.size, digest: hash.digest('hex'), frequent }
+    this.#words.add(wordReportOf(this.found.words))
+    this.found.words.clear()
+    return {
+      files: files.length, bytes, lines, words, distinctWords: this.#words.size, digest: hash.digest('hex'),
+      frequent: this.#words.mostFrequent(10),
+    }
   }
-}
-
-/** The `most` words that occur most often; of two that occur as often, first the one that sorts first. */
-function mostFrequent(words: Words, most: number): Totals['frequent'] {
-  const found: Totals['frequent'] = []
-  for (const [word, count] of words) {
-    const at = found.findIndex(([other, known]) => count > known || count === known && word < other)
-    if (at < 0 && found.length === most) continue
-    found.splice(at < 0 ? found.length : at, 0, [word, count])
-    found.length = Math.min(found.length, most)
-  }
-  return found
 }
