@@ -39,14 +39,13 @@ function countLines(bytes: Buffer): number {
 function countWords(text: string, words: Words): number {
   const found = text.toLowerCase().match(word)
   if (found === null) return 0
-  const { length } = found
   for (const match of found) {
     const before = words.get(match)
     if (before !== undefined) words.set(match, before + 1)
     // A match is a window on the text around it, which would be kept as long as the word: a new word is copied.
     else words.set(Buffer.from(match).toString(), 1)
   }
-  return length
+  return found.length
 }
 
 function addWord(words: Words, text: string, count: number): void {
