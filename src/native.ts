@@ -73,7 +73,10 @@ export const bare = {
     queueGet()
     return doubles[3] as number
   },
-  /** 1 when there is something to get within some microseconds, 0 when not; -1, at once, where such a look has not paid lately. */
+  /**
+   * 1 when there is something to get within some microseconds, 0 when not. Where such a look has not paid lately it only lets others
+   * have the core: -2 when nothing is there afterwards; or, -1, not even that.
+   */
   queueGlance(id: number): number {
     cells[0] = id
     queueGlance()

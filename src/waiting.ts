@@ -248,7 +248,7 @@ let spared = 0
 
 /**
  * Looks a little longer for what is not there yet, by `glance`, which spins for some microseconds where that has paid lately (1: it
- * is there, 0: it is not, -1: it did not spin): who answers at once spares both sides the way through the event loop. Not again
+ * is there, 0: it is not; negative: it did not spin, -1: nor did it look): who answers at once spares both sides the way through the event loop. Not again
  * in a turn in which it was in vain.
  */
 export function isThereSoon(glance: () => number): boolean {
@@ -258,7 +258,7 @@ export function isThereSoon(glance: () => number): boolean {
     return false
   }
   const found = glance()
-  if (found < 0) spared = UNWATCHED
+  if (found === -1) spared = UNWATCHED
   if (found === 0) {
     lookedInVain = true
     if (!isWatched) watch()

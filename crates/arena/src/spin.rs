@@ -8,6 +8,7 @@
 //!
 //! Where those who wait for each other are more than the cores, each look but the first has to wait for a core, which whoever
 //! looks has: there they *give way* to each other between two looks, which takes a third of what it does to sleep and be woken.
+//! So does, once, whoever has woken another and is about to sleep itself: see [`glance`].
 //!
 //! Spinners are counted by a row of named words in the header, one claimed by each: a count would drift
 //! with every spinner that is killed.
@@ -30,6 +31,12 @@ const FEWEST_SKIPPED: u32 = 16;
 const MOST_SKIPPED: u32 = 64;
 /// Threads that share a core by giving way to each other.
 const MOST_A_CORE: u64 = 4;
+/// What lies between some looks, in ns, when another thread has had the core.
+const INTERRUPTED: u64 = 8_000;
+/// Longest that somebody may have the core who is [given way](glance) to, in ns.
+const LONGEST_GIVEN: u64 = 500_000;
+/// Glances that do not give way after one that took longer.
+const NOT_GIVEN: u32 = 2;
 /// Long waits after a trial with success: enough for the other side to come to a trial of its own.
 const LONG_WAITS: u32 = 32;
 
@@ -70,6 +77,10 @@ thread_local! {
     static LATELY: Cell<Lately> = const { Cell::new(UNTRIED) };
     /// The same of giving way.
     static GIVEN_WAY: Cell<Lately> = const { Cell::new(UNTRIED) };
+    /// Glances that are left of those that do not give way.
+    static NO_WAY: Cell<u32> = const { Cell::new(0) };
+    /// Whether one has given way since the event loop slept.
+    static HAS_GIVEN: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Lately {
@@ -197,6 +208,8 @@ pub fn until(
     let begun = clock::now();
     let end = begun + budget.min(longest);
     let mut outcome = Ok(false);
+    let mut last = begun;
+    let mut alone = true;
     'spin: loop {
         for _ in 0..16 {
             match ready() {
@@ -207,31 +220,69 @@ pub fn until(
                 }
             }
         }
-        if clock::now() >= end {
+        let now = clock::now();
+        alone &= now.saturating_sub(last) < INTERRUPTED;
+        last = now;
+        if now >= end {
             break;
         }
     }
     arena.map.word(place)?.store(0, Relaxed);
-    match outcome {
-        // How long it took matters only after a trial.
-        Ok(true) if longest == BUDGET => lately.paid(0),
-        Ok(true) => lately.paid(clock::now().saturating_sub(begun)),
-        _ => lately.in_vain(),
+    let now = clock::now();
+    // What came while another thread had this core would have come sooner had this one slept.
+    if matches!(outcome, Ok(true)) && alone && now.saturating_sub(last) < INTERRUPTED {
+        lately.paid(now.saturating_sub(begun));
+    } else {
+        lately.in_vain();
     }
     LATELY.set(lately);
     outcome
 }
 
-/// As [`until`], but only where it has paid lately (`None`: it has not), and never for a trial: for those who have something
-/// else to do before they sleep, and can spin then.
+/// What came of a [`glance`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Glance {
+    /// It is there.
+    Found,
+    /// It did not come while this thread spun.
+    InVain,
+    /// It was not there after others had the core, if anybody wanted it.
+    GaveWay,
+    /// Nobody looked.
+    Spared,
+}
+
+/// As [`until`], for those who have something else to do before they sleep, and can spin then: only where it has paid lately,
+/// and never for a trial. Where it has not paid, whoever is to answer often sleeps, and has been woken on this very core: it
+/// is given the core, and answers before this thread has gone to sleep. Once, until [`slept`]: two that go on for longer should
+/// each have a core, and would not come to look for one.
 ///
 /// # Errors
 /// What `ready` returns.
-pub fn glance(arena: &Arena, me: &Member, ready: impl FnMut() -> Result<bool>) -> Result<Option<bool>> {
-    if LATELY.get().score == 0 {
-        return Ok(None);
+pub fn glance(arena: &Arena, me: &Member, mut ready: impl FnMut() -> Result<bool>) -> Result<Glance> {
+    if LATELY.get().score > 0 {
+        let found = until(arena, me, BUDGET, ready)?;
+        return Ok(if found { Glance::Found } else { Glance::InVain });
     }
-    until(arena, me, BUDGET, ready).map(Some)
+    if HAS_GIVEN.replace(true) {
+        return Ok(Glance::GaveWay);
+    }
+    let left = NO_WAY.get();
+    if left > 0 || cfg!(feature = "points") {
+        NO_WAY.set(left.saturating_sub(1));
+        return Ok(Glance::Spared);
+    }
+    let begun = clock::now();
+    clock::yield_now();
+    if clock::now().saturating_sub(begun) > LONGEST_GIVEN {
+        NO_WAY.set(NOT_GIVEN);
+    }
+    Ok(if ready()? { Glance::Found } else { Glance::GaveWay })
+}
+
+/// The event loop of this thread has slept.
+pub fn slept() {
+    HAS_GIVEN.set(false);
 }
 
 /// True when somebody spins.
