@@ -74,8 +74,8 @@ export const bare = {
     return doubles[3] as number
   },
   /**
-   * 1 when there is something to get within some microseconds, 0 when not. Where such a look has not paid lately it only lets others
-   * have the core: -2 when nothing is there afterwards; or, -1, not even that.
+   * 1 when there is something to get within some microseconds, 0 when not. Where such a look has not paid lately others may have the
+   * core instead: -1 when nothing is there then.
    */
   queueGlance(id: number): number {
     cells[0] = id

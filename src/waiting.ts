@@ -243,22 +243,15 @@ function endTurn(): void {
 }
 
 let lookedInVain = false
-/** So many of the next looks are spared. */
-let spared = 0
 
 /**
  * Looks a little longer for what is not there yet, by `glance`, which spins for some microseconds where that has paid lately (1: it
- * is there, 0: it is not; negative: it did not spin, -1: nor did it look): who answers at once spares both sides the way through the event loop. Not again
- * in a turn in which it was in vain.
+ * is there, 0: it is not, -1: nor is it, without a spin): who answers at once spares both sides the way through the event loop.
+ * Not again in a turn in which it spun in vain.
  */
 export function isThereSoon(glance: () => number): boolean {
   if (lookedInVain || isTurnOver()) return false
-  if (spared > 0) {
-    spared -= 1
-    return false
-  }
   const found = glance()
-  if (found === -1) spared = UNWATCHED
   if (found === 0) {
     lookedInVain = true
     if (!isWatched) watch()

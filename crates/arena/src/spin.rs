@@ -35,8 +35,8 @@ const MOST_A_CORE: u64 = 4;
 const INTERRUPTED: u64 = 8_000;
 /// Longest that somebody may have the core who is [given way](glance) to, in ns.
 const LONGEST_GIVEN: u64 = 500_000;
-/// Glances that do not give way after one that took longer.
-const NOT_GIVEN: u32 = 2;
+/// Turns of the event loop without giving way after one that took longer.
+const NOT_GIVEN: u32 = 32;
 /// Long waits after a trial with success: enough for the other side to come to a trial of its own.
 const LONG_WAITS: u32 = 32;
 
@@ -77,10 +77,8 @@ thread_local! {
     static LATELY: Cell<Lately> = const { Cell::new(UNTRIED) };
     /// The same of giving way.
     static GIVEN_WAY: Cell<Lately> = const { Cell::new(UNTRIED) };
-    /// Glances that are left of those that do not give way.
+    /// Turns of the event loop before it gives way again.
     static NO_WAY: Cell<u32> = const { Cell::new(0) };
-    /// Whether one has given way since the event loop slept.
-    static HAS_GIVEN: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Lately {
@@ -207,31 +205,21 @@ pub fn until(
     };
     let begun = clock::now();
     let end = begun + budget.min(longest);
-    let mut outcome = Ok(false);
     let mut last = begun;
     let mut alone = true;
-    'spin: loop {
-        for _ in 0..16 {
-            match ready() {
-                Ok(false) => clock::cpu_relax(),
-                other => {
-                    outcome = other;
-                    break 'spin;
-                }
-            }
-        }
+    let outcome = loop {
+        let looked = look(&mut ready);
         let now = clock::now();
         alone &= now.saturating_sub(last) < INTERRUPTED;
         last = now;
-        if now >= end {
-            break;
+        if !matches!(looked, Ok(false)) || now >= end {
+            break looked;
         }
-    }
+    };
     arena.map.word(place)?.store(0, Relaxed);
-    let now = clock::now();
     // What came while another thread had this core would have come sooner had this one slept.
-    if matches!(outcome, Ok(true)) && alone && now.saturating_sub(last) < INTERRUPTED {
-        lately.paid(now.saturating_sub(begun));
+    if matches!(outcome, Ok(true)) && alone {
+        lately.paid(last.saturating_sub(begun));
     } else {
         lately.in_vain();
     }
@@ -239,50 +227,49 @@ pub fn until(
     outcome
 }
 
-/// What came of a [`glance`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Glance {
-    /// It is there.
-    Found,
-    /// It did not come while this thread spun.
-    InVain,
-    /// It was not there after others had the core, if anybody wanted it.
-    GaveWay,
-    /// Nobody looked.
-    Spared,
+/// Some looks, between two of which as little passes as may.
+fn look(ready: &mut impl FnMut() -> Result<bool>) -> Result<bool> {
+    for _ in 0..16 {
+        if ready()? {
+            return Ok(true);
+        }
+        clock::cpu_relax();
+    }
+    Ok(false)
 }
 
 /// As [`until`], for those who have something else to do before they sleep, and can spin then: only where it has paid lately,
-/// and never for a trial. Where it has not paid, whoever is to answer often sleeps, and has been woken on this very core: it
-/// is given the core, and answers before this thread has gone to sleep. Once, until [`slept`]: two that go on for longer should
-/// each have a core, and would not come to look for one.
+/// and never for a trial. Where it has not paid (`None`: it is not there, and this thread did not spin), whoever is to answer
+/// often sleeps, and has been woken on this very core: it is given the core, and answers before this thread has gone to sleep.
+/// Once a turn of the event loop: two that go on for longer should each have a core, and would not come to look for one.
 ///
 /// # Errors
 /// What `ready` returns.
-pub fn glance(arena: &Arena, me: &Member, mut ready: impl FnMut() -> Result<bool>) -> Result<Glance> {
+pub fn glance(arena: &Arena, me: &Member, ready: impl FnMut() -> Result<bool>) -> Result<Option<bool>> {
     if LATELY.get().score > 0 {
-        let found = until(arena, me, BUDGET, ready)?;
-        return Ok(if found { Glance::Found } else { Glance::InVain });
+        return until(arena, me, BUDGET, ready).map(Some);
     }
-    if HAS_GIVEN.replace(true) {
-        return Ok(Glance::GaveWay);
+    // Whoever is to be killed at a point has nobody to give way to.
+    if cfg!(feature = "points") {
+        return Ok(None);
     }
-    let left = NO_WAY.get();
-    if left > 0 || cfg!(feature = "points") {
-        NO_WAY.set(left.saturating_sub(1));
-        return Ok(Glance::Spared);
+    give_way(ready)
+}
+
+fn give_way(mut ready: impl FnMut() -> Result<bool>) -> Result<Option<bool>> {
+    if NO_WAY.get() > 0 {
+        return Ok(None);
     }
     let begun = clock::now();
     clock::yield_now();
-    if clock::now().saturating_sub(begun) > LONGEST_GIVEN {
-        NO_WAY.set(NOT_GIVEN);
-    }
-    Ok(if ready()? { Glance::Found } else { Glance::GaveWay })
+    let was_long = clock::now().saturating_sub(begun) > LONGEST_GIVEN;
+    NO_WAY.set(if was_long { NOT_GIVEN } else { 1 });
+    Ok(ready()?.then_some(true))
 }
 
-/// The event loop of this thread has slept.
-pub fn slept() {
-    HAS_GIVEN.set(false);
+/// The event loop of this thread begins another turn.
+pub fn new_turn() {
+    NO_WAY.set(NO_WAY.get().saturating_sub(1));
 }
 
 /// True when somebody spins.
@@ -321,6 +308,20 @@ mod tests {
             .count()
             .try_into()
             .expect("few")
+    }
+
+    #[test]
+    fn a_thread_gives_way_once_a_turn() {
+        // On a busy machine somebody may have the core for so long that it does not for a while: that is put right here.
+        let turn = || (0..NOT_GIVEN).for_each(|_| new_turn());
+        assert!(matches!(give_way(|| Ok(true)), Ok(Some(true))));
+        let unseen = || -> Result<bool> { unreachable!("it has given way") };
+        assert!(matches!(give_way(unseen), Ok(None)));
+        turn();
+        assert!(matches!(give_way(|| Ok(false)), Ok(None)));
+        assert!(matches!(give_way(unseen), Ok(None)));
+        turn();
+        assert!(matches!(give_way(|| Ok(true)), Ok(Some(true))));
     }
 
     #[test]

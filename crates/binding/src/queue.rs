@@ -9,7 +9,7 @@ use napi::Env;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use polyproc_arena::object::Handle;
-use polyproc_arena::spin::{self, Glance};
+use polyproc_arena::spin;
 use polyproc_channel::envelope;
 use polyproc_channel::put::Puts;
 use polyproc_channel::queue::Options;
@@ -278,19 +278,14 @@ pub fn get(isolate: &Isolate, id: u32, area: u32) -> Result<f64> {
     })
 }
 
-/// Looks for something to get for some microseconds: 1 when it is there, 0 when not; where such a look has not paid lately, -2
-/// when it was not there after others had the core, -1 when nobody looked.
+/// Looks for something to get for some microseconds: 1 when it is there, 0 when not. Where such a look has not paid lately, others
+/// may have the core instead: -1 when it is not there then.
 #[inline]
 pub fn glance(isolate: &Isolate, id: u32) -> Result<i32> {
     let queue = isolate.open_queue(id)?;
     let (arena, me) = (isolate.arena, &isolate.me);
     let found = spin::glance(arena, me, || queue.is_readable(arena));
-    Ok(match found.map_err(fail)? {
-        Glance::Found => 1,
-        Glance::InVain => 0,
-        Glance::Spared => -1,
-        Glance::GaveWay => -2,
-    })
+    Ok(found.map_err(fail)?.map_or(-1, i32::from))
 }
 
 /// Where a get writes what fits into a slot.
