@@ -48,10 +48,6 @@ function countWords(text: string, words: Words): number {
   return found.length
 }
 
-function addWord(words: Words, text: string, count: number): void {
-  words.set(text, (words.get(text) ?? 0) + count)
-}
-
 /**
  * Reads a file and adds its words to `words`; those of a file that is no text are not counted.
  *
@@ -88,7 +84,7 @@ export function readFile(path: string, name: string, words: Words): FileRecord {
       pending += decoder.write(bytes)
     }
     record.words += countWords(pending + decoder.end(), words)
-    for (const [text, count] of own) addWord(words, text, count)
+    for (const [text, count] of own) words.set(text, (words.get(text) ?? 0) + count)
     record.sha256 = hash.digest('hex')
     return record
   } finally {

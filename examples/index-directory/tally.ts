@@ -53,7 +53,7 @@ export function readBatch(root: string, batch: Batch, findings: Findings): void 
 
 /** All that is known so far. */
 export class Tally {
-  /** What this process reads itself goes here. */
+  /** Files of all readers; its words are those that this process has read itself since the last totals. */
   readonly found: Findings = nothingFound()
   readonly #words = new WordTotals()
   /** Bytes that had to be read from disk. */

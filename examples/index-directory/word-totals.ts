@@ -21,12 +21,14 @@ export interface WordReport {
   counts: Uint32Array
 }
 
+/** The message that tells of these words. */
 export function wordReportOf(words: Words): WordReport {
   let text = ''
   for (const word of words.keys()) text += `${word}\n`
   return { words: Buffer.from(text), counts: Uint32Array.from(words.values()) }
 }
 
+/** Counts of words, into which reports are merged. */
 export class WordTotals {
   /** The words one after the other; each ends where the next begins. */
   #text = Buffer.alloc(FIRST_BYTES)
@@ -36,6 +38,7 @@ export class WordTotals {
   /** Where a hash leads to: the number of a word and 1, or 0. A word is in the first free slot from there on. */
   #slots = new Uint32Array(FIRST_SLOTS)
 
+  /** Adds the counts of a report. */
   add({ words, counts }: WordReport): void {
     let from = 0
     for (const count of counts) {
