@@ -35,8 +35,10 @@ const MOST_A_CORE: u64 = 4;
 const INTERRUPTED: u64 = 8_000;
 /// Longest that somebody may have the core who is [given way](glance) to, in ns.
 const LONGEST_GIVEN: u64 = 500_000;
-/// Turns of the event loop without giving way after one that took longer.
-const NOT_GIVEN: u32 = 32;
+/// It gives way again so long after it has, in ns.
+const GIVEN_EVERY: u64 = 1_000_000;
+/// And so long after somebody had the core for longer, in ns.
+const NOT_GIVEN: u64 = 50_000_000;
 /// Long waits after a trial with success: enough for the other side to come to a trial of its own.
 const LONG_WAITS: u32 = 32;
 
@@ -77,8 +79,8 @@ thread_local! {
     static LATELY: Cell<Lately> = const { Cell::new(UNTRIED) };
     /// The same of giving way.
     static GIVEN_WAY: Cell<Lately> = const { Cell::new(UNTRIED) };
-    /// Turns of the event loop before it gives way again.
-    static NO_WAY: Cell<u32> = const { Cell::new(0) };
+    /// When it may give way before sleep again, in ns of the monotonic clock.
+    static NO_WAY_BEFORE: Cell<u64> = const { Cell::new(0) };
 }
 
 impl Lately {
@@ -241,7 +243,7 @@ fn look(ready: &mut impl FnMut() -> Result<bool>) -> Result<bool> {
 /// As [`until`], for those who have something else to do before they sleep, and can spin then: only where it has paid lately,
 /// and never for a trial. Where it has not paid (`None`: it is not there, and this thread did not spin), whoever is to answer
 /// often sleeps, and has been woken on this very core: it is given the core, and answers before this thread has gone to sleep.
-/// Once a turn of the event loop: two that go on for longer should each have a core, and would not come to look for one.
+/// Not often: two that go on for longer should each have a core, and would not come to look for one.
 ///
 /// # Errors
 /// What `ready` returns.
@@ -257,19 +259,15 @@ pub fn glance(arena: &Arena, me: &Member, ready: impl FnMut() -> Result<bool>) -
 }
 
 fn give_way(mut ready: impl FnMut() -> Result<bool>) -> Result<Option<bool>> {
-    if NO_WAY.get() > 0 {
+    let begun = clock::now();
+    if begun < NO_WAY_BEFORE.get() {
         return Ok(None);
     }
-    let begun = clock::now();
     clock::yield_now();
-    let was_long = clock::now().saturating_sub(begun) > LONGEST_GIVEN;
-    NO_WAY.set(if was_long { NOT_GIVEN } else { 1 });
+    let ended = clock::now();
+    let was_long = ended.saturating_sub(begun) > LONGEST_GIVEN;
+    NO_WAY_BEFORE.set(ended + if was_long { NOT_GIVEN } else { GIVEN_EVERY });
     Ok(ready()?.then_some(true))
-}
-
-/// The event loop of this thread begins another turn.
-pub fn new_turn() {
-    NO_WAY.set(NO_WAY.get().saturating_sub(1));
 }
 
 /// True when somebody spins.
@@ -311,16 +309,17 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_gives_way_once_a_turn() {
-        // On a busy machine somebody may have the core for so long that it does not for a while: that is put right here.
-        let turn = || (0..NOT_GIVEN).for_each(|_| new_turn());
+    fn a_thread_gives_way_now_and_then() {
+        let later = || NO_WAY_BEFORE.set(clock::now());
         assert!(matches!(give_way(|| Ok(true)), Ok(Some(true))));
+        let pause = NO_WAY_BEFORE.get().saturating_sub(clock::now());
+        assert!(pause <= NOT_GIVEN, "{pause}");
+        NO_WAY_BEFORE.set(u64::MAX);
         let unseen = || -> Result<bool> { unreachable!("it has given way") };
         assert!(matches!(give_way(unseen), Ok(None)));
-        turn();
+        later();
         assert!(matches!(give_way(|| Ok(false)), Ok(None)));
-        assert!(matches!(give_way(unseen), Ok(None)));
-        turn();
+        later();
         assert!(matches!(give_way(|| Ok(true)), Ok(Some(true))));
     }
 

@@ -296,7 +296,6 @@ unsafe extern "C" fn on_prepare(handle: Handle) {
 /// The loop is awake.
 unsafe extern "C" fn on_check(_: Handle) {
     let Some(isolate) = existing() else { return };
-    spin::new_turn();
     let _ = isolate.arena.unpark(&isolate.me);
     if isolate.arena.is_dirty(&isolate.me).unwrap_or(false) {
         look(&isolate);
