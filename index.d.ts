@@ -237,12 +237,6 @@ export declare function isMainThread(): boolean
 export declare function joinableCreate(maxSize: number, maxBytes: number, redeliver: boolean, maxDeliveries: number, letters: Array<number>, name?: string | undefined | null): number
 
 /**
- * Takes the next item into this thread's hand; `receives`: it may be given back. The result is that of
- * `queue_get`, and `taken` tells about the item.
- */
-export declare function joinableGet(id: number, area: number, receives: boolean): number
-
-/**
  * In a child of ours: the place that the parent reserved for it, and the descriptor of the file of compiled
  * code, -1 for none.
  */

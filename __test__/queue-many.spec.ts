@@ -44,6 +44,24 @@ test.serial('messages of every kind, in order, through many batches', async t =>
   for (const value of got) if (value !== null && typeof value === 'object' && 'queue' in value) (value.queue as Queue).close()
 })
 
+test.serial('a number is the same number by whichever calls it is put and got', async t => {
+  using queue = new Queue<number>()
+  using items = new JoinableQueue<number>()
+  const all = [0, 1, -1, -0, 0.5, 2 ** 31 - 1, -(2 ** 31), 2 ** 31, -(2 ** 31) - 1, 2 ** 53, 1e300, 5e-324, NaN, Infinity, -Infinity]
+  for (const to of [queue, items]) {
+    for (const put of [() => { for (const n of all) to.putSync(n) }, () => { to.putManySync(all) }]) {
+      put()
+      t.deepEqual(await to.getMany(all.length), all)
+      put()
+      for (const n of all) t.is(to.getNowait(), n)
+    }
+  }
+  items.putSync(-0)
+  const delivery = await items.receive(soon)
+  t.is(delivery.value, -0)
+  delivery.done()
+})
+
 test.serial('getMany takes no more than it was asked for, and what is there', async t => {
   using queue = new Queue<number>()
   queue.putManySync(numbers(2000))

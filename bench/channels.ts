@@ -180,8 +180,7 @@ if (isWanted('sync')) {
   const pairs = 200_000
   const id = native.queueCreate(1, 0, 0, null)
   // Once, so that there is an area to send from.
-  queue.putSync(1)
-  queue.getSync()
+  encode(1).release()
   const { ours, bare } = await inTurns({
     ours: async () => {
       const begun = performance.now()

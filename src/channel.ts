@@ -6,7 +6,7 @@
 import { putBatch, waitingBatch, type WaitingBatch } from './batch.js'
 import { encode, encodeBatch } from './codec/index.js'
 import { fromNative, OutOfMemoryError } from './errors.js'
-import { ended, nothing, Put, putInto, putNumber, send, take, Waiting } from './message.js'
+import { ended, nothing, Put, putInto, send, take, Waiting } from './message.js'
 import { bare, call, native } from './native.js'
 import { extensionsOf } from './shipping.js'
 import { ForMessage, isLong, isThereSoon, isTurnOver, Line, notYet, remaining, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
@@ -19,10 +19,15 @@ export interface Refusals {
   putEnded(): never
   /** Nothing will come any more. */
   getEnded(): never
+  /** It is closed in this process. */
+  closed(): never
 }
 
 /** Takes the next message of a queue, or gives {@link nothing} or {@link ended}; see {@link take}. */
 export type Taking = (queue: number, patient: boolean) => unknown
+
+// A constant of the module: a compiler folds it, and not the property of an object.
+const DONE = Put.Done
 
 function ignore(): void { /* nobody counts */ }
 
@@ -31,35 +36,50 @@ async function nextTurn(signal: AbortSignal | undefined): Promise<void> {
   signal?.throwIfAborted()
 }
 
-/** See the module. */
+/**
+ * See the module. Where a process sleeps between two messages each function on their way costs a microsecond, since none of it is in
+ * a cache any more: that is why `put` and `get` stand here almost in one piece.
+ */
 export class Channel<S, R> {
-  readonly #id: () => number
+  /** Negative once it is closed. */
+  #id: number
   readonly #refuse: Refusals
   readonly #root: string
   readonly #getters: Line
   readonly #putters: Line
   readonly #by: Taking
-  readonly #glance = (): number => bare.queueGlance(this.#id())
+  readonly #open = (): number => this.#id < 0 ? this.#refuse.closed() : this.#id
+  readonly #glance = (): number => bare.queueGlance(this.#open())
   readonly #attempt = (): R | typeof notYet => this.#take(this.#by, true) as R | typeof notYet
   readonly #late = (): never => this.#refuse.empty()
 
   /**
-   * `id` names the queue to the native part and throws once it is closed; `root` is what errors call a message; `by` is how a
+   * `id` names the queue to the native part (negative: it cannot be used, as if it were closed); `root` is what errors call a message; `by` is how a
    * message is taken.
    */
-  constructor(id: () => number, refuse: Refusals, root: string, by: Taking = take) {
+  constructor(id: number, refuse: Refusals, root: string, by: Taking = take) {
     this.#by = by
     this.#id = id
     this.#refuse = refuse
     this.#root = root
-    this.#getters = new Line(new ForMessage(id))
-    this.#putters = new Line(What.Putter, id)
+    this.#getters = new Line(new ForMessage(this.#open))
+    this.#putters = new Line(What.Putter, this.#open)
   }
 
   /** Tries to put; the message is kept for another try when there is no room. */
   #put(item: S): undefined | Waiting {
-    const id = this.#id()
-    if (typeof item === 'number' && this.#putNumber(id, item)) return undefined
+    const id = this.#id
+    if (id < 0) this.#refuse.closed()
+    if (typeof item === 'number') {
+      let put: number
+      try {
+        put = bare.queuePutNumber(id, item)
+      } catch (error) {
+        throw fromNative(error)
+      }
+      if (put === DONE) return undefined
+      if (put === Put.ShutDown) this.#refuse.putEnded()
+    }
     const message = encode(item, extensionsOf(), this.#root)
     try {
       const put = putInto(id, message)
@@ -73,26 +93,15 @@ export class Channel<S, R> {
     return this.#refuse.putEnded()
   }
 
-  /** False when there is no room. */
-  #putNumber(id: number, item: number): boolean {
-    let put: number
-    try {
-      put = putNumber(id, item)
-    } catch (error) {
-      throw fromNative(error)
-    }
-    return put === Put.Done || put === Put.ShutDown && this.#refuse.putEnded()
-  }
-
   #retry(message: Waiting | WaitingBatch, told: (count: number) => void = ignore): undefined | typeof notYet {
-    const put = call(() => message.put(this.#id(), told))
+    const put = call(() => message.put(this.#open(), told))
     if (put === Put.ShutDown) this.#refuse.putEnded()
     return put === Put.Full ? notYet : undefined
   }
 
   /** Encodes without trying: others of this thread wait for room already. */
   #copy(item: S): Waiting {
-    this.#id()
+    this.#open()
     return send(item, this.#root, message => new Waiting(message, item))
   }
 
@@ -146,7 +155,7 @@ export class Channel<S, R> {
       return
     }
     for (const attempt of this.#putBatches(items as readonly S[], put)) {
-      if (attempt !== undefined) waitSync(What.Putter, this.#id, attempt, left(), () => this.#refuse.full())
+      if (attempt !== undefined) waitSync(What.Putter, this.#open, attempt, left(), () => this.#refuse.full())
     }
   }
 
@@ -165,7 +174,7 @@ export class Channel<S, R> {
 
   /** Puts a batch of the items from an index on; what there is no room for waits. */
   #putBatch(items: readonly S[], from: number, put: (count: number) => void): Waiting | WaitingBatch | undefined {
-    const id = this.#id()
+    const id = this.#open()
     const batch = encodeBatch(items, from, extensionsOf(), `${this.#root}s`)
     try {
       if (batch.count > 0) {
@@ -188,7 +197,7 @@ export class Channel<S, R> {
     const timeout = timeoutOf(options)
     const message = this.#put(item)
     if (message !== undefined) {
-      waitSync(What.Putter, this.#id, () => this.#retry(message), timeout, () => this.#refuse.full())
+      waitSync(What.Putter, this.#open, () => this.#retry(message), timeout, () => this.#refuse.full())
     }
   }
 
@@ -198,9 +207,11 @@ export class Channel<S, R> {
   }
 
   #take(by: Taking, patient: boolean): unknown {
+    const id = this.#id
+    if (id < 0) this.#refuse.closed()
     let item: unknown
     try {
-      item = by(this.#id(), patient)
+      item = by(id, patient)
     } catch (error) {
       throw fromNative(error)
     }
@@ -209,21 +220,13 @@ export class Channel<S, R> {
     return item
   }
 
-  get(options?: WaitOptions): Promise<R> {
-    return this.take<R>(this.#by, options)
-  }
-
-  getSync(options?: SyncWaitOptions): R {
-    return this.takeSync<R>(this.#by, options)
-  }
-
   /** {@link notYet} when there is nothing. */
   tryGet(): R | typeof notYet {
     return this.#take(this.#by, false) as R | typeof notYet
   }
 
-  /** As get, with another way of taking. */
-  take<T>(by: Taking, options?: WaitOptions): Promise<T> {
+  /** @param by Another way of taking. */
+  get<T = R>(options?: WaitOptions, by: Taking = this.#by): Promise<T> {
     if (options === undefined && !this.#getters.isBusy) {
       try {
         let item = this.#take(by, true) as T | typeof notYet
@@ -243,18 +246,18 @@ export class Channel<S, R> {
     return options === undefined ? this.#getters.stand(attempt, Infinity, undefined, late) : this.#getters.wait(attempt, options, late)
   }
 
-  /** As getSync, with another way of taking. */
-  takeSync<T>(by: Taking, options?: SyncWaitOptions): T {
+  /** @param by Another way of taking. */
+  getSync<T = R>(options?: SyncWaitOptions, by: Taking = this.#by): T {
     const timeout = timeoutOf(options)
     const first = this.#take(by, false) as T | typeof notYet
     if (first !== notYet) return first
     const attempt = (): T | typeof notYet => this.#take(by, false) as T | typeof notYet
-    return waitSync(What.Getter, this.#id, attempt, timeout, () => this.#refuse.empty())
+    return waitSync(What.Getter, this.#open, attempt, timeout, () => this.#refuse.empty())
   }
 
   /** True when a get would find a message or the end. */
   isReadable(): boolean {
-    return call(() => native.queueReadable(this.#id()))
+    return call(() => native.queueReadable(this.#open()))
   }
 
   /** Resolves with true when a get would find something, with false on timeout. Takes nothing. */
@@ -263,13 +266,13 @@ export class Channel<S, R> {
   }
 
   readableSync(options?: SyncWaitOptions): boolean {
-    return waitSync<boolean>(What.Getter, this.#id, () => this.isReadable() ? true : notYet, timeoutOf(options), () => false)
+    return waitSync<boolean>(What.Getter, this.#open, () => this.isReadable() ? true : notYet, timeoutOf(options), () => false)
   }
 
   /** No more puts; those who wait here look at once. `drop` takes what is left away. */
   shutDown(drop: boolean): void {
-    const shut = (): void => { call(() => { native.queueShutDown(this.#id()) }) }
-    const drain = (): void => { call(() => { native.queueDrain(this.#id()) }) }
+    const shut = (): void => { call(() => { native.queueShutDown(this.#open()) }) }
+    const drain = (): void => { call(() => { native.queueDrain(this.#open()) }) }
     try {
       shut()
     } catch (error) {
@@ -283,8 +286,9 @@ export class Channel<S, R> {
     this.#putters.advance()
   }
 
-  /** Fails those who wait here: the channel is closed. */
-  fail(error: unknown): void {
+  /** Nothing more goes through it here; those who wait here are told so by an error. */
+  close(error: unknown): void {
+    this.#id = -1
     this.#getters.fail(error)
     this.#putters.fail(error)
   }

@@ -45,15 +45,14 @@ export class Connection<in S = any, out R = any> implements AsyncIterable<R>, Di
   constructor(token: typeof making, end: NativeEnd) {
     if (token !== making) throw new TypeError('Connections are made by Pipe()')
     this.#end = end
-    this.#reads = new Channel(() => this.#queue(end.reads, 'read'), refusals, 'value')
-    this.#writes = new Channel(() => this.#queue(end.writes, 'written'), refusals, 'value')
+    this.#reads = new Channel(end.reads, { ...refusals, closed: () => this.#refuse('read') }, 'value')
+    this.#writes = new Channel(end.writes, { ...refusals, closed: () => this.#refuse('written') }, 'value')
     collected.register(this, end.id, this)
   }
 
-  #queue(id: number, what: string): number {
+  #refuse(what: string): never {
     if (this.#closed) throw new ClosedError('the connection is closed')
-    if (id < 0) throw new StateError(`this end of a one-way pipe cannot be ${what}`)
-    return id
+    throw new StateError(`this end of a one-way pipe cannot be ${what}`)
   }
 
   /** False for the writing end of a one-way pipe. */
@@ -88,12 +87,12 @@ export class Connection<in S = any, out R = any> implements AsyncIterable<R>, Di
 
   /** The next value. @throws {@link EOFError} at end of file; {@link TimeoutError}; {@link StateError} on a writer. */
   recv(options?: WaitOptions): Promise<R> {
-    return this.#reads.get(options) as Promise<R>
+    return this.#reads.get<R>(options)
   }
 
   /** As recv, blocking this thread. */
   recvSync(options?: SyncWaitOptions): R {
-    return this.#reads.getSync(options) as R
+    return this.#reads.getSync<R>(options)
   }
 
   /** Sends bytes, or a slice of them. @throws RangeError for a slice that is not inside. */
@@ -166,7 +165,7 @@ export class Connection<in S = any, out R = any> implements AsyncIterable<R>, Di
     return {
       isReady: () => this.#reads.isReadable(),
       wait: options => this.#reads.readable(options),
-      what: What.Getter, id: this.#queue(this.#end.reads, 'read'),
+      what: What.Getter, id: this.#closed || this.#end.reads < 0 ? this.#refuse('read') : this.#end.reads,
     }
   }
 
@@ -175,8 +174,8 @@ export class Connection<in S = any, out R = any> implements AsyncIterable<R>, Di
     if (this.#closed) return
     this.#closed = true
     const error = new ClosedError('the connection was closed while this waited')
-    this.#reads.fail(error)
-    this.#writes.fail(error)
+    this.#reads.close(error)
+    this.#writes.close(error)
     collected.unregister(this)
     call(() => { native.pipeClose(this.#end.id) })
   }

@@ -8,7 +8,7 @@ import type { Taking } from './channel.js'
 import { ClosedError, ShutDown, StateError, WorkerLostError } from './errors.js'
 import { handleOf, registerKind, type Handle } from './handles.js'
 import { ended, Got, nothing, take } from './message.js'
-import { call, native } from './native.js'
+import { bare, call, native } from './native.js'
 import { channelOf, create, idOf, opened, Queue, taking, takingMany, type Bounds, type QueueOptions } from './queue.js'
 import { Line, notYet, timeoutOf, waitSync, What, type SyncWaitOptions, type WaitOptions } from './waiting.js'
 
@@ -74,8 +74,8 @@ function takeItem<R>(queue: number, patient: boolean, receives: boolean, use: (v
   let value: unknown
   try {
     value = take(queue, patient, (id, area) => {
-      const got = native.joinableGet(id, area, receives)
-      if (got >= 0 || got === Got.Large) hand = { ticket: native.taken(0), slot: native.taken(1), attempt: native.taken(2) }
+      const got = bare.joinableTake(id, area, receives)
+      if (got !== Got.Nothing && got !== Got.Ended) hand = { ticket: bare.takenTicket(), slot: bare.takenSlot(), attempt: native.taken(2) }
       return got
     })
   } catch (error) {
@@ -206,12 +206,12 @@ export class JoinableQueue<T = any> extends Queue<T> {
 
   /** As get, with a mark of its own: for several items in hand at once. @throws {@link Empty} on timeout; {@link ShutDown}. */
   receive(options?: WaitOptions): Promise<Delivery<T>> {
-    return this[channelOf].take<Delivery<T>>(this.#receiving(), options)
+    return this[channelOf].get<Delivery<T>>(options, this.#receiving())
   }
 
   /** As receive, blocking this thread. @throws {@link Empty} on timeout; {@link InterruptedError}. */
   receiveSync(options?: SyncWaitOptions): Delivery<T> {
-    return this[channelOf].takeSync<Delivery<T>>(this.#receiving(), options)
+    return this[channelOf].getSync<Delivery<T>>(options, this.#receiving())
   }
 
   /** Items as they come, each with a mark of its own, until the queue is shut down. Takes nothing ahead. */

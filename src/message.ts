@@ -2,7 +2,7 @@
  * Messages on their way: a value to the native part and back, with everything that travels beside its bytes.
  */
 
-import { BLOB_BYTES, decode, encode, encodeNumber, Kind, mayNeed, needsOf, scratchArea, type Message } from './codec/index.js'
+import { BLOB_BYTES, decode, encode, Kind, mayNeed, needsOf, type Message } from './codec/index.js'
 import { flat, pairs } from './handles.js'
 import { bare, native, receiving } from './native.js'
 import { noteReceived, surrender } from './memory.js'
@@ -13,7 +13,7 @@ import { isLong } from './waiting.js'
 /** Results of a put. */
 export const Put = { Done: 0, Full: 1, ShutDown: 2 } as const
 /** Results of a get that are no message. */
-export const Got = { Nothing: -1, Ended: -2, Large: -3 } as const
+export const Got = { Nothing: -1, Ended: -2, Large: -3, Number: -4 } as const
 
 /** Nothing is there. */
 export const nothing: unique symbol = Symbol('nothing')
@@ -57,12 +57,6 @@ export function putInto(queue: number, message: Message): number {
     : putLarge(queue, message)
 }
 
-/** Puts a number: one of {@link Put}. */
-export function putNumber(queue: number, value: number): number {
-  const kind = encodeNumber(value)
-  return bare.queuePut(queue, kind, scratchArea(), kind === Kind.Int32 ? 4 : 8)
-}
-
 function putLarge(queue: number, { kind, area, length, blobs, handles, pieces }: Message): number {
   if (blobs.length > 0) isLong()
   const put = native.queuePutLarge(queue, kind, area, length, [...blobs], flat(handles))
@@ -80,7 +74,6 @@ export function send<T>(value: unknown, root: string, to: (message: Message) => 
   }
 }
 
-const TWO_32 = 2 ** 32
 const none: readonly never[] = []
 let depth = 0
 
@@ -95,8 +88,6 @@ export function deeper<T>(what: (depth: number) => T): T {
   }
 }
 
-const queueGet = (queue: number, area: number): number => bare.queueGet(queue, area)
-
 /**
  * Takes the next message of a queue, or {@link nothing}, or {@link ended}.
  *
@@ -104,15 +95,17 @@ const queueGet = (queue: number, area: number): number => bare.queueGet(queue, a
  * @param patient A message whose functions refer to modules that are not loaded here gives a promise; else they are
  * loaded synchronously, which not every module allows.
  */
-export function take(queue: number, patient: boolean, get = queueGet): unknown {
+export function take(queue: number, patient: boolean, get?: (queue: number, area: number) => number): unknown {
   const mine = depth
-  const area = receiving(mine)
-  const got = get(queue, mine)
+  // The native part must know of the area; of the first it does.
+  if (mine > 0) receiving(mine)
+  const got = get === undefined ? bare.queueGet(queue, mine) : get(queue, mine)
+  if (got === Got.Number) return bare.gotNumber()
   if (got >= 0) {
-    const kind = Math.floor(got / TWO_32)
+    const end = bare.gotLength()
     depth = mine + 1
     try {
-      return readSmall(kind, area, 0, got - kind * TWO_32, patient)
+      return readSmall(got, receiving(mine), 0, end, patient)
     } finally {
       depth = mine
     }

@@ -28,9 +28,9 @@ const doubles = new Float64Array(raw.cells.buffer, raw.cells.byteOffset, 5)
 
 const TWO_32 = 2 ** 32
 const whole = (): number => cells[4] as number
-const [queuePut, queueGet, lockTry, lockGlance, lockReleaseTurn, rlockTry, semaphoreTry, semaphoreRelease, semaphoreValue, eventIsSet] = [
-  raw['queuePut']!, raw['queueGet']!, raw['lockTry']!, raw['lockGlance']!, raw['lockReleaseTurn']!, raw['rlockTry']!, raw['semaphoreTry']!,
-  raw['semaphoreRelease']!, raw['semaphoreValue']!, raw['eventIsSet']!,
+const [queuePut, queuePutNumber, queueGet, lockTry, lockGlance, lockReleaseTurn, rlockTry, semaphoreTry, semaphoreRelease, semaphoreValue, eventIsSet] = [
+  raw['queuePut']!, raw['queuePutNumber']!, raw['queueGet']!, raw['lockTry']!, raw['lockGlance']!, raw['lockReleaseTurn']!, raw['rlockTry']!,
+  raw['semaphoreTry']!, raw['semaphoreRelease']!, raw['semaphoreValue']!, raw['eventIsSet']!,
 ]
 const lockLookAfter = raw['lockLookAfter']!
 const [eventSet, eventClear, conditionWait, conditionNotify, barrierMeet] = [
@@ -66,13 +66,27 @@ export const bare = {
     queuePut()
     return whole()
   },
-  /** A small message is copied to a receiving area: `kind * 2^32 + length`. Else -1 nothing, -2 ended, -3 fetch it by `receive`. */
+  /** The same for a number, which needs no area. */
+  queuePutNumber(id: number, value: number): number {
+    cells[0] = id
+    doubles[4] = value
+    queuePutNumber()
+    return whole()
+  },
+  /**
+   * A small message is copied to a receiving area: its kind, see {@link gotLength}. Else -1 nothing, -2 ended, -3 fetch it by `receive`,
+   * -4 a number, see {@link gotNumber}.
+   */
   queueGet(id: number, area: number): number {
     cells[0] = id
     cells[1] = area
     queueGet()
-    return doubles[3] as number
+    return whole()
   },
+  /** Bytes of the message that was taken in the call before. */
+  gotLength: (): number => cells[0]! >>> 0,
+  /** The number that was taken in the call before. */
+  gotNumber: (): number => doubles[3] as number,
   /**
    * 1 when there is something to get within some microseconds, 0 when not. Where such a look has not paid lately others may have the
    * core instead: -1 when nothing is there then.
@@ -139,17 +153,21 @@ export const bare = {
     queueGetMany()
     return doubles[3] as number
   },
-  /** As queueGet, of a joinable queue: the item is in this thread's hand, see {@link takenTicket} and {@link takenSlot}. */
-  joinableTake(id: number, area: number): number {
+  /**
+   * As queueGet, of a joinable queue: the item is in this thread's hand, see {@link takenTicket} and {@link takenSlot}; `receives`: it may
+   * be given back.
+   */
+  joinableTake(id: number, area: number, receives: boolean): number {
     cells[0] = id
     cells[1] = area
+    cells[2] = receives ? 1 : 0
     joinableTake()
-    return doubles[3] as number
+    return whole()
   },
   /** The ticket of the item that was taken in the call before. */
   takenTicket: (): number => doubles[4] as number,
   /** The place of its slot. */
-  takenSlot: (): number => (cells[0]! >>> 0) + (cells[1]! >>> 0) * TWO_32,
+  takenSlot: (): number => (cells[1]! >>> 0) + (cells[2]! >>> 0) * TWO_32,
   /** Marks an item in hand done: 1, or 0 when it is in the hand of somebody else. */
   joinableDone(id: number, ticket: number, slot: number): number {
     cells[0] = id
@@ -486,7 +504,7 @@ function takeOver(): void {
     for (const leave of leaving) leave()
     areas.length = 0
     encodeNoMore(refuse)
-    bare.waitBegin = refuse
+    bare.waitBegin = bare.queueGet = bare.queuePutNumber = refuse
   }
 }
 

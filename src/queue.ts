@@ -55,6 +55,7 @@ const refusals = {
   empty(): never { throw new Empty('the queue is empty') },
   putEnded(): never { throw new ShutDown('the queue is shut down: nothing can be put') },
   getEnded(): never { throw new ShutDown('the queue is shut down: nothing will come') },
+  closed(): never { throw new ClosedError('the queue is closed') },
 }
 
 /** Set while the constructor is to wrap an opened queue instead of making one. */
@@ -114,7 +115,7 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
     this.#native = call(() => handle === null ? this[create](bounds, name ?? null, given) : native.queueOpen(handle[0], handle[1]))
     this.#name = handle === null ? name ?? null : native.queueName(this.#native) ?? null
     this.#maxSize = handle === null ? bounds.items : native.queueMaxSize(this.#native)
-    this.#channel = new Channel(() => this.#id(), refusals, 'item', this[taking]())
+    this.#channel = new Channel(this.#native, refusals, 'item', this[taking]())
     collected.register(this, this.#native, this)
   }
 
@@ -149,7 +150,7 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
   }
 
   #id(): number {
-    if (this.#closed) throw new ClosedError('the queue is closed')
+    if (this.#closed) refusals.closed()
     return this.#native
   }
 
@@ -215,13 +216,13 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
    */
   async getMany(max: number, options?: WaitOptions): Promise<T[]> {
     checkMax(max)
-    return this.#channel.take<T[]>((queue, patient) => this[takingMany](queue, max, patient), options)
+    return this.#channel.get<T[]>(options, (queue, patient) => this[takingMany](queue, max, patient))
   }
 
   /** As getMany, blocking this thread. */
   getManySync(max: number, options?: SyncWaitOptions): T[] {
     checkMax(max)
-    return this.#channel.takeSync<T[]>((queue, patient) => this[takingMany](queue, max, patient), options)
+    return this.#channel.getSync<T[]>(options, (queue, patient) => this[takingMany](queue, max, patient))
   }
 
   /** Takes the first item, waiting for one. @throws {@link Empty} on timeout; {@link ShutDown} when none will come. */
@@ -283,7 +284,7 @@ export class Queue<T = any> implements AsyncIterable<T>, Disposable, Shareable {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#channel.fail(new ClosedError('the queue was closed while this waited'))
+    this.#channel.close(new ClosedError('the queue was closed while this waited'))
     collected.unregister(this)
     call(() => { native.queueClose(this.#native) })
   }

@@ -13,7 +13,10 @@ import { readiness, What, type Readiness } from './waiting.js'
 const KIND = 3
 const collected = new FinalizationRegistry<number>(id => { try { native.queueClose(id) } catch { /* the thread is ending */ } })
 const impossible = (): never => { throw new StateError('a simple queue has no bound and is never shut down') }
-const refusals = { full: impossible, empty: impossible, putEnded: impossible, getEnded: impossible }
+const refusals = {
+  full: impossible, empty: impossible, putEnded: impossible, getEnded: impossible,
+  closed(): never { throw new ClosedError('the queue is closed') },
+}
 
 let opening: Handle | null = null
 
@@ -30,7 +33,7 @@ export class SimpleQueue<T = any> implements Disposable, Shareable {
     if (options.name !== undefined) allowNames()
     this.#native = call(() => handle === null ? native.queueCreate(KIND, 0, 0, options.name ?? null) : native.queueOpen(handle[0], handle[1]))
     this.#name = native.queueName(this.#native) ?? null
-    this.#channel = new Channel(() => this.#id(), refusals, 'item')
+    this.#channel = new Channel(this.#native, refusals, 'item')
     collected.register(this, this.#native, this)
   }
 
@@ -40,7 +43,7 @@ export class SimpleQueue<T = any> implements Disposable, Shareable {
   }
 
   #id(): number {
-    if (this.#closed) throw new ClosedError('the queue is closed')
+    if (this.#closed) refusals.closed()
     return this.#native
   }
 
@@ -82,7 +85,7 @@ export class SimpleQueue<T = any> implements Disposable, Shareable {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#channel.fail(new ClosedError('the queue was closed while this waited'))
+    this.#channel.close(new ClosedError('the queue was closed while this waited'))
     collected.unregister(this)
     call(() => { native.queueClose(this.#native) })
   }

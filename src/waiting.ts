@@ -400,6 +400,8 @@ export class Line {
   #first: Standing | null = null
   #last: Standing | null = null
   #wait: number | null = null
+  /** True when somebody waits: whoever comes now stands behind them. Not to be set from outside. */
+  isBusy = false
 
   /** For a thing by its number and id, or for what begins and ends in another way. */
   constructor(what: What, id: () => number)
@@ -408,18 +410,13 @@ export class Line {
     this.#source = typeof what === 'object' ? what : new Plain(what, id as () => number)
   }
 
-  /** True when somebody waits: whoever comes now stands behind them. */
-  get isBusy(): boolean {
-    return this.#first !== null
-  }
-
   #enter(entry: Standing): void {
     const last = this.#last
     entry.previous = last
     if (last === null) this.#first = entry
     else last.next = entry
     this.#last = entry
-    entry.isInLine = true
+    entry.isInLine = this.isBusy = true
   }
 
   #remove(entry: Standing): void {
@@ -431,6 +428,7 @@ export class Line {
     if (next === null) this.#last = previous
     else next.previous = previous
     entry.isInLine = false
+    this.isBusy = this.#first !== null
   }
 
   /** What an operation without a result returns that needed no wait: mostly one promise for all of them. */

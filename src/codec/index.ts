@@ -9,7 +9,7 @@ import { Encoder } from './encoder.js'
 import type { Extensions } from './extensions.js'
 import { Flag, Kind } from './format.js'
 import { toSerializationError } from './refusal.js'
-import { areaAt, giveUpAreas } from './scratch.js'
+import { giveUpAreas } from './scratch.js'
 
 export type { Extensions, FunctionDescription, FunctionExtension, HandleExtension, InstanceExtension, MemoryExtension } from './extensions.js'
 export { BLOB_BYTES, Kind } from './format.js'
@@ -129,30 +129,10 @@ export function encode(value: unknown, extensions: Extensions = none, root = '')
   }
 }
 
-/**
- * Encodes a number without what else a message has: its kind, `Int32` in 4 bytes or `Float64` in 8. It lies in the area that {@link scratchArea} names until anything else
- * is encoded, and need not be released.
- */
-export function encodeNumber(value: number): number {
-  const { view } = areaAt(depth)
-  const int = value | 0
-  if (int === value && (int !== 0 || 1 / value > 0)) {
-    view.setInt32(0, int, true)
-    return Kind.Int32
-  }
-  view.setFloat64(0, value, true)
-  return Kind.Float64
-}
-
 /** From now on `refuse`, which throws, answers whoever encodes. */
 export function encodeNoMore(refuse: () => never): void {
   encodings.length = 0
   giveUpAreas(refuse)
-}
-
-/** The place in the stack of areas of the one that is used next. */
-export function scratchArea(): number {
-  return depth
 }
 
 /**

@@ -5,12 +5,11 @@
 import { decode, Kind, needsOf } from '../codec/index.js'
 import { noteReceived } from '../memory.js'
 import { Got } from '../message.js'
-import { native, receiving } from '../native.js'
+import { bare, native, receiving } from '../native.js'
 import { pairs } from '../handles.js'
 import { extensionsOf } from '../shipping.js'
 import { preload } from '../target/index.js'
 
-const TWO_32 = 2 ** 32
 const none: readonly never[] = []
 
 /** Asks the native part for a message, to be copied to that area; as `queueGet` of native.ts. */
@@ -43,9 +42,8 @@ export class Incoming {
   take(queue: number, get: Get): boolean {
     const got = get(queue, this.#area)
     if (got >= 0) {
-      const kind = Math.floor(got / TWO_32)
-      this.#kind = kind
-      this.end = got - kind * TWO_32
+      this.#kind = got
+      this.end = bare.gotLength()
       return true
     }
     if (got !== Got.Large) {

@@ -458,7 +458,7 @@ export class Worker {
 }
 
 const queueGet = (queue: number, area: number): number => bare.queueGet(queue, area)
-const joinableGet = (queue: number, area: number): number => bare.joinableTake(queue, area)
+const joinableGet = (queue: number, area: number): number => bare.joinableTake(queue, area, true)
 
 const isThenable = (value: unknown): value is PromiseLike<unknown> => typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
 const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)

@@ -13,7 +13,7 @@ use crate::failure::{Fail, Result, fail, node, state};
 use crate::isolate::Isolate;
 use crate::joinable_queue;
 use crate::lock::{NOT, number};
-use crate::queue;
+use crate::queue::{self, Taken};
 use crate::shared::{Shared, closed};
 use crate::waits;
 use napi::bindgen_prelude::*;
@@ -120,16 +120,16 @@ fn run_with_double<const N: usize, T: Number>(
     run(env, |isolate, numbers| body(isolate, numbers, double))
 }
 
-/// Takes an item of a joinable queue that may be given back: as [`joinable_queue::joinable_get`]. Where its slot is stands in the
-/// first two numbers then, its ticket in the wide one.
+/// Takes an item of a joinable queue: as [`joinable_queue::get`]. Where its slot is stands in the second and the third number
+/// then, its ticket in the wide one.
 unsafe extern "C" fn joinable_take(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
-    run(env, |isolate, [id, area]| {
-        let got = joinable_queue::get(isolate, id, area, true)?;
+    run(env, |isolate, [id, area, receives]| {
+        let got = joinable_queue::get(isolate, id, area, receives > 0)?;
         let (ticket, slot) = joinable_queue::taken_last();
         // SAFETY: as in `run`.
         let cells = unsafe { &*COMMON.get().cells };
-        cells.numbers[0].set(slot as u32);
-        cells.numbers[1].set((slot >> 32) as u32);
+        cells.numbers[1].set(slot as u32);
+        cells.numbers[2].set((slot >> 32) as u32);
         cells.wide.set(ticket);
         Ok(got)
     })
@@ -159,6 +159,16 @@ impl Number for f64 {
     #[inline]
     fn put(self, cells: &Cells) {
         cells.double.set(self);
+    }
+}
+
+/// The kind in the place of a whole number, the length in that of the first number of a call.
+impl Number for Taken {
+    #[inline]
+    fn put(self, cells: &Cells) {
+        cells.integer.set(self.kind);
+        cells.numbers[0].set(self.len);
+        cells.double.set(self.number);
     }
 }
 
@@ -318,6 +328,11 @@ unsafe extern "C" fn queue_put(env: sys::napi_env, _: sys::napi_callback_info) -
     })
 }
 
+/// Puts a number into a queue: see [`queue::put_number`].
+unsafe extern "C" fn queue_put_number(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
+    run_with_double(env, |isolate, [id], value| queue::put_number(isolate, id, value))
+}
+
 /// Takes a message from a queue: see [`queue::get`].
 unsafe extern "C" fn queue_get(env: sys::napi_env, _: sys::napi_callback_info) -> sys::napi_value {
     run(env, |isolate, [id, area]| queue::get(isolate, id, area))
@@ -442,6 +457,7 @@ unsafe extern "C" fn nothing(_: sys::napi_env, _: sys::napi_callback_info) -> sy
 
 const CALLS: &[(&str, Call)] = &[
     ("queuePut", queue_put),
+    ("queuePutNumber", queue_put_number),
     ("queueGet", queue_get),
     ("queueGlance", queue_glance),
     ("waitBegin", wait_begin),

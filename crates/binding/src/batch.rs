@@ -15,7 +15,7 @@
 use crate::failure::{Result, fail, state};
 use crate::isolate::{Area, Isolate, isolate};
 use crate::joinable_queue;
-use crate::queue::{ENDED, NOTHING, TWO_32, copied, inline_part, put_plain};
+use crate::queue::{ENDED, NOTHING, copied, inline_part, put_plain};
 use crate::received;
 use napi::Env;
 use napi::bindgen_prelude::*;
@@ -23,6 +23,8 @@ use napi_derive::napi;
 use polyproc_channel::slot::INLINE;
 use polyproc_channel::{Next, Put, Queue};
 
+/// Added to a count: another message is to be fetched by `receive`.
+const TWO_32: f64 = 4_294_967_296.0;
 /// Length and kind.
 const FRAME: usize = 8;
 /// Ticket and place of the slot.
@@ -135,7 +137,7 @@ pub fn get_many(isolate: &Isolate, id: u32, area: u32, max: u32) -> Result<f64> 
         return Ok(f64::from(count));
     }
     Ok(match last? {
-        Next::ShutDown => ENDED,
-        _ => NOTHING,
+        Next::ShutDown => f64::from(ENDED),
+        _ => f64::from(NOTHING),
     })
 }

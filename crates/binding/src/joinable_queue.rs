@@ -3,7 +3,7 @@
 
 use crate::failure::{Result, fail};
 use crate::isolate::{Isolate, isolate};
-use crate::queue::{ENDED, LARGE, NOTHING, TWO_32, bytes_of, copied, inline_part, pairs};
+use crate::queue::{ENDED, NOTHING, Taken, bytes_of, inline_part, pairs};
 use crate::waits::{Target, wait_for};
 use napi::Env;
 use napi_derive::napi;
@@ -51,15 +51,8 @@ pub fn joinable_create(
     Ok(isolate.keep(queue.map_err(fail)?))
 }
 
-/// Takes the next item into this thread's hand; `receives`: it may be given back. The result is that of
-/// `queue_get`, and `taken` tells about the item.
-#[napi]
-pub fn joinable_get(env: &Env, id: u32, area: u32, receives: bool) -> Result<f64> {
-    get(&*isolate(env)?, id, area, receives)
-}
-
-/// As [`joinable_get`], for the bare call.
-pub fn get(isolate: &Isolate, id: u32, area: u32, receives: bool) -> Result<f64> {
+/// Takes the next item into this thread's hand; `receives`: it may be given back. [`taken`] tells about the item.
+pub fn get(isolate: &Isolate, id: u32, area: u32, receives: bool) -> Result<Taken> {
     let queue = isolate.queue(id)?;
     let area = isolate.receiving(area)?;
     let buffer = inline_part(area, 0)?;
@@ -69,17 +62,14 @@ pub fn get(isolate: &Isolate, id: u32, area: u32, receives: bool) -> Result<f64>
         queue.try_get(isolate.arena, &isolate.me, buffer)
     };
     let message = match got.map_err(fail)? {
-        Got::Empty => return Ok(NOTHING),
-        Got::ShutDown => return Ok(ENDED),
+        Got::Empty => return Ok(Taken::none(NOTHING)),
+        Got::ShutDown => return Ok(Taken::none(ENDED)),
         Got::Message(message) => message,
     };
     if let Some(hand) = message.hand {
         remember(&hand);
     }
-    Ok(match copied(isolate, &message, area)? {
-        Some(len) => f64::from(message.kind) * TWO_32 + len as f64,
-        None => LARGE,
-    })
+    Taken::of(isolate, &message, area)
 }
 
 /// What [`taken`] tells from now on.

@@ -10,23 +10,81 @@ use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use polyproc_arena::object::Handle;
 use polyproc_arena::spin;
-use polyproc_channel::envelope;
 use polyproc_channel::put::Puts;
 use polyproc_channel::queue::Options;
 use polyproc_channel::slot::INLINE;
 use polyproc_channel::{Message, Next, Put, Queue};
+use polyproc_channel::{envelope, number};
 
 /// What a put returns.
 const DONE: i32 = 0;
 const FULL: i32 = 1;
 const SHUT_DOWN: i32 = 2;
-/// What a get returns instead of a message.
-pub const NOTHING: f64 = -1.0;
-pub const ENDED: f64 = -2.0;
+/// What a get says instead of the kind of a message.
+pub const NOTHING: i32 = -1;
+pub const ENDED: i32 = -2;
 /// The message is to be fetched by `receive`.
-pub const LARGE: f64 = -3.0;
-/// Above the length of a message its kind.
-pub const TWO_32: f64 = 4_294_967_296.0;
+pub const LARGE: i32 = -3;
+/// It is a number.
+pub const NUMBER: i32 = -4;
+
+/// What a get says.
+#[derive(Default)]
+pub struct Taken {
+    /// The kind of a message that stands in the receiving area now, or one of the above.
+    pub kind: i32,
+    /// Bytes of that message.
+    pub len: u32,
+    /// The number.
+    pub number: f64,
+}
+
+impl Taken {
+    /// There is none.
+    pub fn none(why: i32) -> Self {
+        Self {
+            kind: why,
+            ..Self::default()
+        }
+    }
+
+    /// A message of which the first bytes stand in the receiving area.
+    #[inline]
+    fn small(kind: u8, bytes: &[u8]) -> Self {
+        match number::read(kind, bytes) {
+            Some(number) => Self {
+                kind: NUMBER,
+                number,
+                len: 0,
+            },
+            None => Self {
+                kind: i32::from(kind),
+                len: bytes.len() as u32,
+                number: 0.0,
+            },
+        }
+    }
+
+    /// A message that is taken: it is copied to the receiving area if it fits, and kept for `receive` else.
+    pub fn of(isolate: &Isolate, message: &polyproc_channel::Received, area: Area) -> Result<Self> {
+        if message.block == 0 {
+            return Ok(Self::small(
+                message.kind,
+                inline_part(area, 0)?
+                    .get(..message.len as usize)
+                    .unwrap_or_default(),
+            ));
+        }
+        Ok(match copied(isolate, message, area)? {
+            Some(len) => Self {
+                kind: i32::from(message.kind),
+                len: len as u32,
+                number: 0.0,
+            },
+            None => Self::none(LARGE),
+        })
+    }
+}
 
 fn outcome(put: Put) -> i32 {
     match put {
@@ -122,6 +180,14 @@ pub fn put(isolate: &Isolate, id: u32, kind: u8, area: u32, length: u32) -> Resu
     let queue = isolate.open_queue(id)?;
     let bytes = isolate.sent(area, length)?;
     one(isolate, &queue, kind, bytes).map(outcome)
+}
+
+/// Puts a number: as [`put`].
+#[inline]
+pub fn put_number(isolate: &Isolate, id: u32, value: f64) -> Result<i32> {
+    let queue = isolate.open_queue(id)?;
+    let message = number::Sealed::new(value);
+    one(isolate, &queue, message.kind, message.bytes()).map(outcome)
 }
 
 /// Puts one message that has nothing beside its bytes.
@@ -250,32 +316,22 @@ fn put_block(
     put.map_err(fail)
 }
 
-/// Takes the next message. A small one is copied to a receiving area: the result is
-/// `kind * 2^32 + length`. Else -1 nothing, -2 ended, -3 fetch it by `receive`.
+/// Takes the next message; a small one is copied to a receiving area.
 #[inline]
-pub fn get(isolate: &Isolate, id: u32, area: u32) -> Result<f64> {
+pub fn get(isolate: &Isolate, id: u32, area: u32) -> Result<Taken> {
     let queue = isolate.open_queue(id)?;
     let area = isolate.receiving(area)?;
     let buffer = inline_part(area, 0)?;
     let mut gets = queue.gets(isolate.arena, &isolate.me);
     let next = gets.next(buffer).map_err(fail)?;
     match next {
-        Next::Empty => return Ok(NOTHING),
-        Next::ShutDown => return Ok(ENDED),
+        Next::Empty => return Ok(Taken::none(NOTHING)),
+        Next::ShutDown => return Ok(Taken::none(ENDED)),
         Next::Message => {}
     }
-    let message = gets.received();
-    if message.block == 0 {
-        let got = f64::from(message.kind) * TWO_32 + f64::from(message.len);
-        gets.end().map_err(fail)?;
-        return Ok(got);
-    }
-    let message = *message;
+    let message = *gets.received();
     gets.end().map_err(fail)?;
-    Ok(match copied(isolate, &message, area)? {
-        Some(len) => f64::from(message.kind) * TWO_32 + len as f64,
-        None => LARGE,
-    })
+    Taken::of(isolate, &message, area)
 }
 
 /// Looks for something to get for some microseconds: 1 when it is there, 0 when not. Where such a look has not paid lately, others

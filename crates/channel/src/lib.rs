@@ -2,7 +2,7 @@
 //!
 //! [`slot`] is the protocol of one message's place, [`segment`] a row of such places, [`queue`] the
 //! object that users see, with [`put`], [`get`], [`take`], [`chain`], [`room`], [`returned`], [`recover`] and [`joinable`] for its parts. [`connection`] is a
-//! pair of them, [`memory`] what they hand over without a copy.
+//! pair of them, [`memory`] what they hand over without a copy, [`number`] the shortest of messages.
 //! `docs/queue.md` tells how they work together.
 
 #[cfg(not(loom))]
@@ -18,6 +18,7 @@ pub mod inside;
 pub mod joinable;
 #[cfg(not(loom))]
 pub mod memory;
+pub mod number;
 #[cfg(not(loom))]
 pub mod put;
 #[cfg(not(loom))]
